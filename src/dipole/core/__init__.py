@@ -1,0 +1,1 @@
+"""Vocabulary: types, protocols, part declaration, errors. Imports torch and nothing else."""

@@ -1,0 +1,262 @@
+"""``Pairs``: who is compared with whom, who is positive, who does not count.
+
+Queries are the rows of a score matrix that is never built, keys its columns. Hard negatives, queues and keys gathered
+from other ranks are further columns. A loss reads a ``Pairs`` and knows nothing of models, queues or devices.
+
+>>> q = torch.eye(3)
+>>> pairs = Pairs.aligned(q, q)
+>>> pairs.shape, pairs.positive_scores().tolist()
+((3, 3), [1.0, 1.0, 1.0])
+>>> Pairs.labelled(q, torch.tensor([0, 1, 0])).positives_per_row().tolist()
+[1, 0, 1]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from dipole.core.errors import DataError
+from dipole.core.relations import Diagonal, Listed, Match, Owned, Relation
+from dipole.core.scores import Dot, Score, Vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """N queries against M keys. Build one with a constructor: ``aligned``, ``labelled``, ``grouped``, ``weighted``.
+
+    ``queries`` (N, d), ``keys`` (M, d), or a tuple of tensors with leading N / M for token scores.
+    ``positive`` who belongs together. ``excluded`` entries no objective sees, positives among them included (an item
+    against itself). ``duplicates`` entries no objective sees unless they are positive (other copies of the positive).
+    ``rows`` / ``cols`` metadata with leading N / M that tile functions may read (labels, weights, statistics).
+    ``local`` the rows and columns this process answers for, where the vectors were gathered from several.
+    """
+
+    queries: Vectors
+    keys: Vectors
+    positive: Relation
+    score: Score = field(default_factory=Dot)
+    excluded: tuple[Relation, ...] = ()
+    duplicates: tuple[Relation, ...] = ()
+    rows: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    cols: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    local: tuple[slice, slice] | None = None
+
+    def __post_init__(self) -> None:
+        for side, vectors in (("queries", self.queries), ("keys", self.keys)):
+            if side_length(vectors) == 0:
+                raise DataError(f"Pairs: {side} must hold at least one vector", value=_shape(vectors), remedy="drop empty batches")
+        for axis, length, meta in (("rows", self.shape[0], self.rows), ("cols", self.shape[1], self.cols)):
+            for name, tensor in meta.items():
+                if len(tensor) != length:
+                    raise DataError(f"Pairs: {axis}[{name!r}] must have one entry per {axis[:-1]}, {length}", value=len(tensor))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, M)."""
+        return side_length(self.queries), side_length(self.keys)
+
+    @property
+    def device(self) -> torch.device:
+        return _first(self.queries).device
+
+    # -- constructors ------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def aligned(
+        cls,
+        queries: Vectors,
+        keys: Vectors,
+        *,
+        score: Score | None = None,
+        query_ids: torch.Tensor | None = None,
+        key_ids: torch.Tensor | None = None,
+    ) -> Pairs:
+        """Row i's positive is column i; every other column is a negative.
+
+        ``query_ids`` / ``key_ids`` (N,) int64, equal for equal content: columns that are copies of row i's positive,
+        or positives of copies of row i, are left out instead of serving as false negatives.
+
+        Raises DataError where there are more queries than keys or the ids have another length.
+        """
+        n, m = side_length(queries), side_length(keys)
+        if n > m:
+            raise DataError("Pairs.aligned: every query needs the key of the same index", value=f"{n} queries, {m} keys")
+        duplicates = []
+        for name, ids in (("query_ids", query_ids), ("key_ids", key_ids)):
+            if ids is not None:
+                _one_each(f"Pairs.aligned: {name}", ids, n)
+                padded = torch.cat([ids, ids.new_full((m - n,), -1)]) if m > n else ids
+                duplicates.append(Match(ids, padded))
+        positive = Diagonal(0, n, device=_first(queries).device)
+        return cls(queries, keys, positive, score or Dot(), duplicates=tuple(duplicates))
+
+    @classmethod
+    def labelled(
+        cls,
+        queries: Vectors,
+        labels: torch.Tensor,
+        keys: Vectors | None = None,
+        key_labels: torch.Tensor | None = None,
+        *,
+        score: Score | None = None,
+    ) -> Pairs:
+        """Positives share a label, (N,) int64, negative for none. Without ``keys`` the batch is compared with itself and
+        nothing with itself alone."""
+        _one_each("Pairs.labelled: labels", labels, side_length(queries))
+        if (keys is None) != (key_labels is None):
+            raise DataError("Pairs.labelled: keys and key_labels come together", remedy="give both or neither")
+        if keys is None or key_labels is None:
+            itself = Diagonal(0, len(labels), device=labels.device)
+            same = Match(labels, labels, others_only=True)
+            return cls(queries, queries, same, score or Dot(), (itself,), rows={"label": labels}, cols={"label": labels})
+        _one_each("Pairs.labelled: key_labels", key_labels, side_length(keys))
+        return cls(queries, keys, Match(labels, key_labels), score or Dot(), rows={"label": labels}, cols={"label": key_labels})
+
+    @classmethod
+    def grouped(
+        cls,
+        queries: Vectors,
+        keys: Vectors,
+        query_groups: torch.Tensor,
+        key_groups: torch.Tensor,
+        *,
+        score: Score | None = None,
+    ) -> Pairs:
+        """Several positives a row, any number each: the keys of the same group. Groups (N,) and (M,) int64."""
+        return cls.labelled(queries, query_groups, keys, key_groups, score=score)
+
+    @classmethod
+    def weighted(
+        cls,
+        queries: Vectors,
+        keys: Vectors,
+        row: torch.Tensor,
+        col: torch.Tensor,
+        weight: torch.Tensor,
+        *,
+        score: Score | None = None,
+    ) -> Pairs:
+        """Graded positives, listed: entry e says that (row[e], col[e]) is positive with weight[e] >= 0."""
+        n, m = side_length(queries), side_length(keys)
+        _one_each("Pairs.weighted: col", col, len(row))
+        _one_each("Pairs.weighted: weight", weight, len(row))
+        for name, index, length in (("row", row, n), ("col", col, m)):
+            if len(index) and not (0 <= int(index.min()) and int(index.max()) < length):
+                raise DataError(f"Pairs.weighted: {name} must be from 0 to {length - 1}", value=(int(index.min()), int(index.max())))
+        if not bool((weight >= 0).all()):
+            raise DataError("Pairs.weighted: weights must be numbers of at least 0", value=float(weight.min()))
+        return cls(queries, keys, Listed.of(row, col, weight), score or Dot())
+
+    # -- further columns ---------------------------------------------------------------------------------------------
+
+    def with_negatives(self, vectors: Vectors, owner: torch.Tensor | None = None) -> Pairs:
+        """Add columns that are positive for nobody: mined negatives, a queue.
+
+        ``owner`` (K,) int64: the row each belongs to, and only that row sees it; -1 or no owner at all: every row does.
+        Ragged negatives are one flat tensor with owners repeated as needed.
+        """
+        _, m = self.shape
+        k = side_length(vectors)
+        keys = _concatenate(self.keys, vectors)
+        excluded = tuple(r.widened(k) for r in self.excluded)
+        if owner is not None:
+            _one_each("with_negatives: owner", owner, k)
+            excluded += (Owned(torch.cat([owner.new_full((m,), -1), owner])),)
+        cols = {name: torch.cat([t, t.new_full((k, *t.shape[1:]), -1)]) for name, t in self.cols.items()}
+        return replace(
+            self,
+            keys=keys,
+            positive=self.positive.widened(k),
+            excluded=excluded,
+            duplicates=tuple(r.widened(k) for r in self.duplicates),
+            cols=cols,
+        )
+
+    def reversed(self) -> Pairs:
+        """Keys ask, queries answer."""
+        return replace(
+            self,
+            queries=self.keys,
+            keys=self.queries,
+            positive=self.positive.flipped(),
+            excluded=tuple(r.flipped() for r in self.excluded),
+            duplicates=tuple(r.flipped() for r in self.duplicates),
+            rows=self.cols,
+            cols=self.rows,
+            local=None if self.local is None else (self.local[1], self.local[0]),
+        )
+
+    # -- what losses ask -----------------------------------------------------------------------------------------------
+
+    @property
+    def own_rows(self) -> slice:
+        """The rows this process answers for: all, unless gathered."""
+        return slice(0, self.shape[0]) if self.local is None else self.local[0]
+
+    @property
+    def own_cols(self) -> slice:
+        """The columns this process answers for when they ask: all, unless gathered."""
+        return slice(0, self.shape[1]) if self.local is None else self.local[1]
+
+    def positives_per_row(self) -> torch.Tensor:
+        """(N,) int64 for the own rows; an item is never its own positive."""
+        return self.positive.count(self.own_rows, self.shape[1])
+
+    def positive_scores(self) -> torch.Tensor:
+        """(N,) float32 or better: the score of each own row with its one positive.
+
+        Raises DataError unless the pairs are aligned.
+        """
+        offset = self.positive.offset
+        if offset is None:
+            raise DataError("positive_scores needs aligned pairs, one positive a row", remedy="reduce tile.positive with sum_rows")
+        rows = self.own_rows
+        cols = slice(rows.start + offset, rows.stop + offset)
+        factors = self.score.factors(_cut(self.queries, rows), _cut(self.keys, cols))
+        products = tuple((wide(a) * wide(b)).sum(-1) for a, b in factors.products)
+
+        def one(p: tuple[torch.Tensor, ...], r: tuple[torch.Tensor, ...], c: tuple[torch.Tensor, ...]) -> torch.Tensor:
+            return self.score.tile(tuple(x.reshape(1, 1) for x in p), tuple(x[None] for x in r), tuple(x[None] for x in c)).reshape(())
+
+        scores: torch.Tensor = torch.func.vmap(one)(products, factors.rows, factors.cols)
+        return scores
+
+
+def wide(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in the precision statistics are kept in: float64 stays, everything else becomes float32."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def side_length(vectors: Vectors) -> int:
+    """How many items a side holds."""
+    return len(_first(vectors))
+
+
+def _first(vectors: Vectors) -> torch.Tensor:
+    return vectors if isinstance(vectors, torch.Tensor) else vectors[0]
+
+
+def _shape(vectors: Vectors) -> tuple[int, ...]:
+    return tuple(_first(vectors).shape)
+
+
+def _cut(vectors: Vectors, at: slice) -> Vectors:
+    return vectors[at] if isinstance(vectors, torch.Tensor) else tuple(v[at] for v in vectors)
+
+
+def _concatenate(first: Vectors, second: Vectors) -> Vectors:
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        if first.shape[1:] != second.shape[1:]:
+            raise DataError("with_negatives: negatives must have the keys' dimensions", value=(tuple(second.shape[1:]), tuple(first.shape[1:])))
+        return torch.cat([first, second])
+    if isinstance(first, torch.Tensor) or isinstance(second, torch.Tensor) or len(first) != len(second):
+        raise DataError("with_negatives: negatives must be of the keys' form, one tensor or as many")
+    return tuple(torch.cat([a, b]) for a, b in zip(first, second, strict=True))
+
+
+def _one_each(name: str, values: torch.Tensor, length: int) -> None:
+    if values.dim() != 1 or len(values) != length:
+        raise DataError(f"{name} must be one value each, shape ({length},)", value=tuple(values.shape))

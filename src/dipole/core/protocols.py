@@ -1,0 +1,77 @@
+"""The arrows of the data flow: rows -> views -> encoder -> pairs -> loss. Each is one small protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from dipole.core.encoded import Encoded
+from dipole.core.pairs import Pairs
+from dipole.core.scores import Score, Vectors
+
+Row = Mapping[str, Any]
+
+
+class Rows(Protocol):
+    """A data set: rows in a fixed order, each a mapping from role (``anchor``, ``positive``, ``label``, ...) to value."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Row: ...
+
+    def __iter__(self) -> Iterator[Row]: ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the content does; part of a checkpoint's data position."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What a step encodes: named sides, each a list of items, and tensors that say how they belong together.
+
+    ``items`` maps a side (``queries``, ``keys``, ``negatives``) to its items. ``meta`` maps ``side.name`` to a tensor with
+    one entry per item of that side. A name ending in ``owner`` holds indices of query rows (-1: all), which gathering
+    across ranks shifts by the rank's first row.
+    """
+
+    items: Mapping[str, Sequence[Any]]
+    meta: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+
+class Views(Protocol):
+    """How positives arise from rows, and how the encoded sides pair up."""
+
+    def __call__(self, rows: Sequence[Row]) -> Batch:
+        """The sides of a batch. All randomness comes from torch's generators, so a resumed run repeats it."""
+        ...
+
+    def pairs(self, sides: Mapping[str, Vectors], meta: Mapping[str, torch.Tensor], score: Score) -> Pairs:
+        """The comparison of the encoded sides (of all ranks, where they were gathered)."""
+        ...
+
+
+class Encoder(Protocol):
+    """Items -> vectors. An ``nn.Module`` with a first half that needs no device."""
+
+    def prepare(self, items: Sequence[Any], side: str = "queries") -> Mapping[str, torch.Tensor]:
+        """Tokenise, decode, pad: tensors with leading B on the CPU."""
+        ...
+
+    def __call__(self, inputs: Mapping[str, torch.Tensor]) -> Encoded: ...
+
+
+class PairLoss(Protocol):
+    """An objective over pairs: one value per query, in nats unless its text says otherwise."""
+
+    def __call__(self, pairs: Pairs) -> torch.Tensor: ...
+
+
+class EncodedLoss(Protocol):
+    """An objective over what the encoder returned for each side; a scalar."""
+
+    def over_encoded(self, sides: Mapping[str, Encoded]) -> torch.Tensor: ...

@@ -1,0 +1,180 @@
+"""Which entries of the N x M matrix are positive, which are left out: rules that can be read a tile at a time.
+
+A relation is never a matrix. It answers for a block of rows and a block of columns, says cheaply when a block holds
+nothing, and counts its entries per row without visiting the columns one by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+
+class Relation(Protocol):
+    """A set of (row, column) entries."""
+
+    @property
+    def offset(self) -> int | None:
+        """Where every row has one column at a fixed distance: that distance. Otherwise None."""
+        ...
+
+    def tile(self, rows: slice, cols: slice) -> torch.Tensor | None:
+        """(n, m) bool for the block; None where the block surely holds no entry."""
+        ...
+
+    def count(self, rows: slice, n_cols: int) -> torch.Tensor:
+        """(n,) int64: entries of each row of the block over all columns."""
+        ...
+
+    def flipped(self) -> Relation:
+        """The same entries with rows and columns exchanged."""
+        ...
+
+    def widened(self, more: int) -> Relation:
+        """The same entries after ``more`` columns that nothing relates to were appended."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Diagonal:
+    """Row i is related to column i + offset, for the first ``length`` rows after ``start``."""
+
+    offset: int
+    length: int
+    start: int = 0
+    device: torch.device | None = None
+
+    def tile(self, rows: slice, cols: slice) -> torch.Tensor | None:
+        first = max(rows.start, self.start, cols.start - self.offset)
+        last = min(rows.stop, self.start + self.length, cols.stop - self.offset)
+        if first >= last:
+            return None
+        mask = torch.zeros(rows.stop - rows.start, cols.stop - cols.start, dtype=torch.bool, device=self.device)
+        mask[first - rows.start : last - rows.start, first + self.offset - cols.start : last + self.offset - cols.start].fill_diagonal_(True)
+        return mask
+
+    def count(self, rows: slice, n_cols: int) -> torch.Tensor:
+        at = torch.arange(rows.start, rows.stop, device=self.device)
+        inside = (at >= self.start) & (at < self.start + self.length) & (at + self.offset >= 0) & (at + self.offset < n_cols)
+        return inside.long()
+
+    def flipped(self) -> Diagonal:
+        return Diagonal(-self.offset, self.length, self.start + self.offset, self.device)
+
+    def widened(self, more: int) -> Diagonal:
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """Row i is related to every column with the same value; negative values match nothing.
+
+    ``others_only``: rows and columns are the same items, and none is related to itself.
+    """
+
+    rows: torch.Tensor  # (N,) int64
+    cols: torch.Tensor  # (M,) int64
+    others_only: bool = False
+    offset: None = None
+
+    def tile(self, rows: slice, cols: slice) -> torch.Tensor | None:
+        of_rows = self.rows[rows, None]
+        mask = (of_rows == self.cols[None, cols]) & (of_rows >= 0)
+        first, last = max(rows.start, cols.start), min(rows.stop, cols.stop)
+        if self.others_only and first < last:
+            mask[first - rows.start : last - rows.start, first - cols.start : last - cols.start].fill_diagonal_(False)
+        return mask
+
+    def count(self, rows: slice, n_cols: int) -> torch.Tensor:
+        ordered = self.cols[:n_cols].sort().values
+        mine = self.rows[rows].contiguous()
+        found = torch.searchsorted(ordered, mine, right=True) - torch.searchsorted(ordered, mine)
+        return (found - int(self.others_only)) * (mine >= 0)
+
+    def flipped(self) -> Match:
+        return Match(self.cols, self.rows, self.others_only)
+
+    def widened(self, more: int) -> Match:
+        return Match(self.rows, torch.cat([self.cols, self.cols.new_full((more,), -1)]), self.others_only)
+
+
+@dataclass(frozen=True, eq=False)
+class Owned:
+    """Column j belongs to row ``owner[j]``: related to every *other* row. -1 belongs to all and is related to none.
+
+    As an exclusion this makes a hard negative visible to its own row only.
+    """
+
+    owner: torch.Tensor  # (M,) int64
+    by_column: bool = True  # False after flipping: the owner is then per row
+    offset: None = None
+
+    def tile(self, rows: slice, cols: slice) -> torch.Tensor | None:
+        if self.by_column:
+            owner = self.owner[None, cols]
+            here = torch.arange(rows.start, rows.stop, device=owner.device)[:, None]
+        else:
+            owner = self.owner[rows, None]
+            here = torch.arange(cols.start, cols.stop, device=owner.device)[None, :]
+        return (owner >= 0) & (owner != here)
+
+    def count(self, rows: slice, n_cols: int) -> torch.Tensor:
+        owned = self.owner >= 0
+        if not self.by_column:
+            return owned[rows].long() * (n_cols - 1)
+        here = torch.arange(rows.start, rows.stop, device=self.owner.device)
+        mine = torch.bincount(self.owner[owned], minlength=rows.stop)[here] if owned.any() else torch.zeros_like(here)
+        return owned.sum() - mine
+
+    def flipped(self) -> Owned:
+        return Owned(self.owner, not self.by_column)
+
+    def widened(self, more: int) -> Owned:
+        if not self.by_column:
+            raise ValueError("add negatives before exchanging rows and columns")
+        return Owned(torch.cat([self.owner, self.owner.new_full((more,), -1)]))
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """Entries given one by one with a weight each: ``weight[e]`` at (``row[e]``, ``col[e]``); the rest weigh 0.
+
+    Entries must be sorted by row; :meth:`of` sorts them.
+    """
+
+    row: torch.Tensor  # (E,) int64, ascending
+    col: torch.Tensor  # (E,) int64
+    weight: torch.Tensor  # (E,) floating
+    offset: None = None
+
+    @staticmethod
+    def of(row: torch.Tensor, col: torch.Tensor, weight: torch.Tensor) -> Listed:
+        order = row.argsort(stable=True)
+        return Listed(row[order].contiguous(), col[order], weight[order])
+
+    def weights(self, rows: slice, cols: slice) -> torch.Tensor | None:
+        """(n, m) weights of the block; None where the block holds no entry."""
+        bounds = torch.tensor([rows.start, rows.stop], device=self.row.device)
+        first, last = torch.searchsorted(self.row, bounds).tolist()
+        row, col, weight = self.row[first:last], self.col[first:last], self.weight[first:last]
+        inside = (col >= cols.start) & (col < cols.stop)
+        if not bool(inside.any()):
+            return None
+        block = torch.zeros(rows.stop - rows.start, cols.stop - cols.start, dtype=weight.dtype, device=weight.device)
+        return block.index_put((row[inside] - rows.start, col[inside] - cols.start), weight[inside])
+
+    def tile(self, rows: slice, cols: slice) -> torch.Tensor | None:
+        weights = self.weights(rows, cols)
+        return None if weights is None else weights > 0
+
+    def count(self, rows: slice, n_cols: int) -> torch.Tensor:
+        kept = self.row[(self.weight > 0) & (self.col < n_cols)]
+        return torch.bincount(kept, minlength=rows.stop)[rows]
+
+    def flipped(self) -> Listed:
+        return Listed.of(self.col, self.row, self.weight)
+
+    def widened(self, more: int) -> Listed:
+        return self
