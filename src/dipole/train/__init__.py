@@ -1,0 +1,1 @@
+"""Training: one step, one loop. Gradient caching, global batches, checkpoints, live diagnostics."""

@@ -1,0 +1,37 @@
+"""``Recipe``: the parts of a run, built. ``assembly`` makes one from a TOML file; a notebook can make one by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dipole.core.errors import UsageError
+from dipole.core.protocols import EncodedLoss, Encoder, PairLoss, Rows, Views
+from dipole.core.scores import Dot, Score
+from dipole.train.batches import Batches
+from dipole.train.step import Step
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """One part an arrow of the data flow.
+
+    ``rows``: one data set or several. ``weights``: one factor per loss; left out: 1 each. ``text``: the resolved TOML
+    that a run folder keeps, empty where the recipe was built by hand.
+    """
+
+    rows: tuple[Rows, ...]
+    views: Views
+    encoder: Encoder
+    losses: tuple[PairLoss | EncodedLoss, ...]
+    score: Score = field(default_factory=Dot)
+    weights: tuple[float, ...] = ()
+    step: Step = field(default_factory=Step)
+    batches: Batches = field(default_factory=Batches)
+    name: str = ""
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.rows or not self.losses:
+            raise UsageError("Recipe: at least one data set and one loss are needed")
+        if self.weights and len(self.weights) != len(self.losses):
+            raise UsageError(f"Recipe: one weight per loss, got {len(self.weights)} for {len(self.losses)}")

@@ -1,0 +1,230 @@
+"""One optimisation step: its settings, and the only place where losses are reduced to a scalar.
+
+The reported loss is the mean over the whole batch, N queries on all processes together:
+
+    L = sum_l weight_l * (1/N) * sum_i loss_l,i
+
+A process that answers for some of the N rows differentiates ``world_size`` times its share of L, so that averaging
+gradients over processes gives the gradient of L.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from dipole.core.encoded import Encoded
+from dipole.core.errors import DegenerateBatchError
+from dipole.core.pairs import Pairs
+from dipole.core.part import at_least, between, choice, part, positive
+from dipole.core.protocols import Batch, EncodedLoss, Encoder, PairLoss, Views
+from dipole.core.scores import Score, Vectors
+from dipole.train.cache import Done, backward_in_parts
+from dipole.train.joining import Tensors, encoded_of, pick, tensors_of
+
+Reach = Callable[[Mapping[str, Vectors], Mapping[str, torch.Tensor]], tuple[Mapping[str, Vectors], Mapping[str, torch.Tensor], dict[str, slice]]]
+
+
+@part
+class Step:
+    """How training goes on from batch to batch: AdamW with a warm-up and a schedule."""
+
+    batch_size: int = at_least(2, 64, "rows the loss compares at once, over all processes")
+    micro_batch_size: int = at_least(0, 0, "items encoded at once; fewer than batch_size: gradient caching; 0: all")
+    num_train_epochs: float = positive(1, "passes over the data")
+    max_steps: int = at_least(0, 0, "steps, instead of epochs; 0: as many as the epochs need")
+    learning_rate: float = positive(2e-5, "the highest learning rate")
+    weight_decay: float = at_least(0.0, 0.0, "AdamW's decay, on matrices only")
+    warmup: float = between(0.0, 1.0, 0.0, "share of the steps over which the learning rate rises from 0")
+    schedule: str = choice(("linear", "cosine", "constant"), "linear", "how the learning rate goes on after the warm-up")
+    max_grad_norm: float = at_least(0.0, 1.0, "gradients are scaled down to this norm; 0: never")
+    precision: str = choice(("32-true", "bf16-mixed", "bf16-true", "64-true"), "32-true", "number format, as Fabric names it")
+    seed: int = at_least(0, 42, "decides order, dropout and fresh weights")
+    save_steps: int = at_least(0, 500, "steps between checkpoints; 0: only when interrupted and at the end")
+
+    def steps(self, steps_per_epoch: int) -> int:
+        """Steps of the whole run."""
+        return self.max_steps or max(1, math.ceil(self.num_train_epochs * steps_per_epoch))
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate of ``step`` (from 0) of ``steps``."""
+        rising = math.ceil(self.warmup * steps)
+        if step < rising:
+            return self.learning_rate * (step + 1) / rising
+        done = (step - rising) / max(1, steps - rising)
+        falling = {"linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2, "constant": 1.0}
+        return self.learning_rate * falling[self.schedule]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What one loss stage saw: for the log. ``losses`` are this process's shares of the whole batch's means."""
+
+    losses: tuple[float, ...]
+    candidates: int
+    rows: int
+    rows_without_positives: int
+
+
+class Objective(nn.Module):
+    """Views' pairing, score and losses together: encoded sides -> a scalar. Holds what they learn.
+
+    ``reach`` extends the sides to those of all processes (see :mod:`dipole.train.ranks`); None: there is one process.
+    """
+
+    def __init__(
+        self,
+        views: Views,
+        score: Score,
+        losses: Sequence[PairLoss | EncodedLoss],
+        weights: Sequence[float] = (),
+        *,
+        reach: Reach | None = None,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__()
+        self.views, self.score, self.losses = views, score, tuple(losses)
+        self.weights = tuple(weights) or (1.0,) * len(self.losses)
+        self.reach, self.world_size = reach, world_size
+        self.learned = nn.ModuleDict({n.replace(".", "_"): m for n, m in self.named_parts() if isinstance(m, nn.Module)})
+        self.seen: Seen | None = None
+
+    def named_parts(self) -> list[tuple[str, Any]]:
+        """Score and losses by their names in a recipe."""
+        return [("score", self.score), *((f"losses.{i}", loss) for i, loss in enumerate(self.losses))]
+
+    @property
+    def fields(self) -> Collection[str] | None:
+        """Fields of ``Encoded`` the objective reads, so that no other is cached; None: all."""
+        if any(hasattr(loss, "over_encoded") and not hasattr(loss, "reads") for loss in self.losses):
+            return None
+        return {"pooled", *(f for _, p in self.named_parts() for f in getattr(p, "reads", ())), "mask"}
+
+    def pairs(self, sides: Mapping[str, Encoded], meta: Mapping[str, torch.Tensor]) -> Pairs:
+        """Who is compared with whom in this batch, over all processes."""
+        vectors: Mapping[str, Vectors] = {name: self._vectors(encoded) for name, encoded in sides.items()}
+        if self.reach is None:
+            return self.views.pairs(vectors, meta, self.score)
+        vectors, meta, own = self.reach(vectors, meta)
+        return own_part(self.views.pairs(vectors, meta, self.score), vectors, own)
+
+    def forward(self, sides: Mapping[str, Encoded], meta: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The scalar to differentiate. Raises DegenerateBatchError where there is nothing to compare."""
+        shares: list[torch.Tensor] = []
+        pairs = self.pairs(sides, meta) if any(not hasattr(loss, "over_encoded") for loss in self.losses) else None
+        if pairs is not None:
+            self._check(pairs)
+        for weight, loss in zip(self.weights, self.losses, strict=True):
+            if hasattr(loss, "over_encoded"):
+                shares.append(weight * loss.over_encoded(sides) / self.world_size)
+            else:
+                assert pairs is not None
+                values: torch.Tensor = loss(pairs)  # type: ignore[operator]
+                shares.append(weight * values.sum() / pairs.shape[0])
+        lonely = 0 if pairs is None else int((pairs.positives_per_row() == 0).sum())
+        rows, candidates = (0, 0) if pairs is None else pairs.shape
+        self.seen = Seen(tuple(float(s.detach()) for s in shares), candidates, rows, lonely)
+        return torch.stack(shares).sum() * self.world_size
+
+    def _vectors(self, encoded: Encoded) -> Vectors:
+        if "tokens" in getattr(self.score, "reads", ()):
+            assert encoded.tokens is not None and encoded.mask is not None, "the score reads tokens, the encoder returned none"
+            return encoded.tokens, encoded.mask
+        return encoded.pooled
+
+    def _check(self, pairs: Pairs) -> None:
+        rows, candidates = pairs.shape
+        if candidates < 2:
+            raise DegenerateBatchError(
+                "a batch must hold at least two candidates: with one there is nothing to tell apart",
+                value=f"{rows} x {candidates}",
+                remedy="raise step.batch_size or give more rows",
+            )
+        if self.world_size == 1 and not bool((pairs.positives_per_row() > 0).any()):
+            raise DegenerateBatchError(
+                "no row of the batch has a positive", value=f"{rows} rows", remedy="check the labels, or raise step.batch_size"
+            )
+
+
+def own_part(pairs: Pairs, vectors: Mapping[str, Vectors], own: Mapping[str, slice]) -> Pairs:
+    """Pairs over all processes, with the rows and columns this process answers for."""
+    from dataclasses import replace
+
+    rows = next((own[name] for name, v in vectors.items() if v is pairs.queries), own["queries"])
+    cols = own.get("keys", rows)
+    return replace(pairs, local=(rows, cols))
+
+
+def prepared(encoder: Encoder, batch: Batch, micro_batch_size: int) -> tuple[dict[str, list[Tensors]], dict[str, torch.Tensor]]:
+    """The micro batches of every side, and for each side where item i went.
+
+    Items of like size (where they have a length) share a micro batch, which saves padding; sizes fall, so that the
+    largest micro batch comes first.
+    """
+    pieces: dict[str, list[Tensors]] = {}
+    places: dict[str, torch.Tensor] = {}
+    for side, items in batch.items.items():
+        size = micro_batch_size or max(1, len(items))
+        sized = len(items) > size and all(isinstance(item, (str, bytes)) for item in items)
+        order = sorted(range(len(items)), key=lambda i: -len(items[i])) if sized else list(range(len(items)))
+        pieces[side] = [encoder.prepare([items[i] for i in order[at : at + size]], side) for at in range(0, len(items), size)]
+        places[side] = torch.tensor(order).argsort() if order else torch.zeros(0, dtype=torch.long)
+    return pieces, places
+
+
+def backward(
+    encode: Callable[[Tensors], Encoded],
+    encoder: Encoder,
+    objective: Objective,
+    batch: Batch,
+    micro_batch_size: int,
+    *,
+    cached: bool | None = None,
+    device: torch.device | str = "cpu",
+    differentiate: Callable[[torch.Tensor], None] = torch.Tensor.backward,
+    unsynced: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+) -> Done:
+    """Accumulate the gradient of one batch. ``cached`` None: where a side needs more than one micro batch."""
+    pieces, places = prepared(encoder, batch, micro_batch_size)
+    moved = {side: [{n: t.to(device) for n, t in piece.items()} for piece in ps] for side, ps in pieces.items()}
+    meta = {name: t.to(device) for name, t in batch.meta.items()}
+
+    def loss_of(sides: Mapping[str, Encoded]) -> torch.Tensor:
+        total: torch.Tensor = objective({side: pick(encoded, places[side]) for side, encoded in sides.items()}, meta)
+        return total
+
+    several = any(len(ps) > 1 for ps in pieces.values())
+    done = backward_in_parts(
+        encode,
+        moved,
+        loss_of,
+        cached=several if cached is None else cached,
+        keep=objective.fields,
+        backward=differentiate,
+        unsynced=unsynced,
+        module=encoder if isinstance(encoder, nn.Module) else None,
+    )
+    return Done(done.loss, {side: pick(encoded, places[side]) for side, encoded in done.sides.items()})
+
+
+class Tower(nn.Module):
+    """An encoder whose forward returns a plain mapping of the tensors wanted: what Fabric, DDP and FSDP can wrap."""
+
+    def __init__(self, encoder: nn.Module, fields: Collection[str] | None) -> None:
+        super().__init__()
+        self.encoder, self.fields = encoder, fields
+
+    def forward(self, inputs: Tensors) -> dict[str, torch.Tensor]:
+        return tensors_of(self.encoder(inputs), self.fields)
+
+
+def encode_with(tower: Callable[[Tensors], dict[str, torch.Tensor]]) -> Callable[[Tensors], Encoded]:
+    """The encoder's protocol again, around a wrapped :class:`Tower`."""
+    return lambda inputs: encoded_of(tower(inputs))
