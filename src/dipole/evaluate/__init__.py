@@ -1,0 +1,1 @@
+"""Evaluation: retrieval, similarity, bootstrap intervals."""

@@ -1,0 +1,1 @@
+"""What knows a kind of data: text today, images and others beside it."""

@@ -1,0 +1,1 @@
+"""Text: encoders, rows and the models by name. Needs the extra ``text``."""

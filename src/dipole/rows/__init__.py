@@ -1,0 +1,1 @@
+"""Rows: data sets that need no modality, read from files."""

@@ -1,0 +1,1 @@
+"""Views: how positives arise from rows, and how encoded sides pair up."""
