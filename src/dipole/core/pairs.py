@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from dipole.core.errors import DataError
+from dipole.core.errors import DataError, DegenerateBatchError
 from dipole.core.relations import Diagonal, Listed, Match, Owned, Relation
 from dipole.core.scores import Dot, Score, Vectors
 
@@ -223,6 +223,24 @@ class Pairs:
 
         scores: torch.Tensor = torch.func.vmap(one)(products, factors.rows, factors.cols)
         return scores
+
+
+    def at_positive(self, column_values: torch.Tensor) -> torch.Tensor:
+        """(N,) the value of each own row's positive column, of values given for the own columns. Aligned pairs only."""
+        offset = self.positive.offset
+        if offset is None:
+            raise DataError("at_positive needs aligned pairs, one positive a row", remedy="use a loss for several positives")
+        first = self.own_rows.start + offset - self.own_cols.start
+        return column_values[first : first + self.own_rows.stop - self.own_rows.start]
+
+    def require_negatives(self, loss: str) -> None:
+        """Raise DegenerateBatchError where a row has nothing to be told apart from, so that the loss would be constant."""
+        if self.shape[1] < 2:
+            raise DegenerateBatchError(
+                f"{loss}: needs at least one negative a row, but the batch holds a single key, so the loss could not learn",
+                value=f"{self.shape[0]} queries, {self.shape[1]} keys",
+                remedy="raise batch_size to 2 or more, drop the last incomplete batch, or add negatives",
+            )
 
 
 def wide(tensor: torch.Tensor) -> torch.Tensor:

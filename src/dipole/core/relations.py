@@ -24,6 +24,10 @@ class Relation(Protocol):
         """(n, m) bool for the block; None where the block surely holds no entry."""
         ...
 
+    def weights(self, rows: slice, cols: slice) -> torch.Tensor | None:
+        """(n, m) weight of each entry, 0 elsewhere; None where the block surely holds none."""
+        ...
+
     def count(self, rows: slice, n_cols: int) -> torch.Tensor:
         """(n,) int64: entries of each row of the block over all columns."""
         ...
@@ -54,6 +58,9 @@ class Diagonal:
         mask = torch.zeros(rows.stop - rows.start, cols.stop - cols.start, dtype=torch.bool, device=self.device)
         mask[first - rows.start : last - rows.start, first + self.offset - cols.start : last + self.offset - cols.start].fill_diagonal_(True)
         return mask
+
+    def weights(self, rows: slice, cols: slice) -> torch.Tensor | None:
+        return _as_weights(self.tile(rows, cols))
 
     def count(self, rows: slice, n_cols: int) -> torch.Tensor:
         at = torch.arange(rows.start, rows.stop, device=self.device)
@@ -87,6 +94,9 @@ class Match:
             mask[first - rows.start : last - rows.start, first - cols.start : last - cols.start].fill_diagonal_(False)
         return mask
 
+    def weights(self, rows: slice, cols: slice) -> torch.Tensor | None:
+        return _as_weights(self.tile(rows, cols))
+
     def count(self, rows: slice, n_cols: int) -> torch.Tensor:
         ordered = self.cols[:n_cols].sort().values
         mine = self.rows[rows].contiguous()
@@ -119,6 +129,9 @@ class Owned:
             owner = self.owner[rows, None]
             here = torch.arange(cols.start, cols.stop, device=owner.device)[None, :]
         return (owner >= 0) & (owner != here)
+
+    def weights(self, rows: slice, cols: slice) -> torch.Tensor | None:
+        return _as_weights(self.tile(rows, cols))
 
     def count(self, rows: slice, n_cols: int) -> torch.Tensor:
         owned = self.owner >= 0
@@ -178,3 +191,7 @@ class Listed:
 
     def widened(self, more: int) -> Listed:
         return self
+
+
+def _as_weights(mask: torch.Tensor | None) -> torch.Tensor | None:
+    return None if mask is None else mask.float()

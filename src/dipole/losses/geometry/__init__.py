@@ -1,0 +1,1 @@
+"""Losses on the geometry of the embedding."""

@@ -1,0 +1,39 @@
+"""DCL: InfoNCE with the positive taken out of the denominator.
+
+    l_i = -s_ii / t + log sum_{j not positive} exp(s_ij / t)        one value per query, nats; may be negative
+
+Shapes: N queries, M >= N keys, aligned. Source: arXiv:2110.06848, eq. 6; Pairs picks the candidates.
+Relation: grad InfoNCE_i = (1 - P_ii) * grad DCL_i, P_ii the softmax probability of the positive.
+Errors: DegenerateBatchError on a single key.
+
+>>> import torch
+>>> from dipole import Pairs
+>>> DCL(temperature=1.0)(Pairs.aligned(torch.eye(2), torch.eye(2)))
+tensor([-1., -1.])
+"""
+
+from __future__ import annotations
+
+import torch
+
+from dipole.core.pairs import Pairs
+from dipole.core.part import part, positive
+from dipole.pairwise import Tile, logsumexp_rows
+
+__all__ = ["DCL"]
+
+
+@part
+class DCL:
+    """Decoupled softmax, in nats per query."""
+
+    temperature: float = positive(0.1, "scores are divided by it")
+
+    def __call__(self, pairs: Pairs) -> torch.Tensor:
+        """(N,) float32 or better."""
+        pairs.require_negatives("DCL")
+
+        def negatives(tile: Tile) -> torch.Tensor:
+            return tile.fill_positive(tile.scores / self.temperature, -torch.inf)
+
+        return logsumexp_rows(negatives, pairs) - pairs.positive_scores() / self.temperature

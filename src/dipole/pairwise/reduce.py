@@ -1,0 +1,141 @@
+"""``reduce``: the engine's front door. Any reductions of any tile function over any pairs, without the matrix.
+
+>>> import torch
+>>> from dipole import Pairs
+>>> q = torch.eye(3)
+>>> stats = reduce(lambda tile: tile.scores / 0.5, Pairs.aligned(q, q), rows=LogSumExp("rows"), best=Max("cols"))
+>>> stats.rows, stats.best
+(tensor([2.2395, 2.2395, 2.2395]), tensor([2., 2., 2.]))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from dipole.core.errors import EngineError
+from dipole.core.pairs import Pairs
+from dipole.pairwise.dense import dense
+from dipole.pairwise.eager import eager
+from dipole.pairwise.plan import WORKSPACE_BYTES, Plan, plan
+from dipole.pairwise.probe import probe
+from dipole.pairwise.problem import Channel, Problem, build
+from dipole.pairwise.reductions import LogMeanExp, LogSumExp, Max, Mean, Reduction, Sum, Top, TopK
+from dipole.pairwise.tile import TileFunction
+
+BACKENDS = ("auto", "dense", "eager", "compiled")
+# Below this many entries the whole matrix costs less than the bookkeeping of tiles.
+TINY = 128 * 128
+
+
+def reduce(
+    fn: TileFunction,
+    pairs: Pairs,
+    *,
+    params: Mapping[str, torch.Tensor] | None = None,
+    channels: Mapping[str, Channel] | None = None,
+    workspace_bytes: int = WORKSPACE_BYTES,
+    backend: str = "auto",
+    **wanted: Reduction,
+) -> SimpleNamespace:
+    """Run ``fn`` over all tiles once and return every wanted reduction as an attribute of the answer.
+
+    ``fn(tile)`` returns one (n, m) term or a mapping of them. ``params`` are tensors ``fn`` reads as
+    ``tile.params[name]`` and that may need gradients. ``channels`` are further scores over the same rows and columns.
+    ``workspace_bytes`` bounds what the pass allocates beyond results and gradients. ``backend`` is ``auto``, ``dense``
+    (the whole matrix), ``eager`` or ``compiled``.
+
+    Shapes: ``rows`` reductions (N,) for the pairs' own rows, ``cols`` (M,) for their own columns, ``total`` a scalar.
+    Raises EngineError for a tile function that cannot be computed in pieces.
+    """
+    if backend not in BACKENDS:
+        raise EngineError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    if not wanted:
+        raise EngineError("nothing to reduce: name at least one reduction, for example total=Sum('total')")
+    problem, tensors = build(fn, pairs, wanted, params or {}, channels or {})
+    bytes_per_entry = probe(problem, tensors)
+    results: dict[str, Any] = {}
+    for part in _passes(problem):
+        results |= _run(part, tensors, backend, workspace_bytes, bytes_per_entry)
+    for name, reduction in wanted.items():
+        if reduction.axis == "total" and not isinstance(results[name], Top):
+            results[name] = results[name][0]
+    return SimpleNamespace(**{name: results[name] for name in wanted})
+
+
+def estimate(
+    fn: TileFunction,
+    pairs: Pairs,
+    *,
+    params: Mapping[str, torch.Tensor] | None = None,
+    channels: Mapping[str, Channel] | None = None,
+    workspace_bytes: int = WORKSPACE_BYTES,
+    **wanted: Reduction,
+) -> Plan:
+    """What ``reduce`` with the same arguments would allocate, without running it."""
+    problem, tensors = build(fn, pairs, wanted, params or {}, channels or {})
+    return plan(problem, tensors, workspace_bytes, probe(problem, tensors))
+
+
+def _passes(problem: Problem) -> list[Problem]:
+    """One pass over everything; or, where vectors were gathered from other processes, one per axis over the own part.
+
+    A process then computes the row statistics of its own rows over all columns, the column statistics of its own
+    columns over all rows, and totals over everything.
+    """
+    if problem.pairs.local is None:
+        return [problem]
+    own_rows, own_cols = problem.pairs.local
+    areas = {"rows": (own_rows, problem.cols), "cols": (problem.rows, own_cols), "total": (problem.rows, problem.cols)}
+    parts = []
+    for axis, (rows, cols) in areas.items():
+        wanted = {name: r for name, r in problem.wanted.items() if r.axis == axis}
+        if wanted:
+            parts.append(problem.over(rows, cols, wanted))
+    return parts
+
+
+def _run(problem: Problem, tensors: list[torch.Tensor], backend: str, workspace_bytes: int, bytes_per_entry: float) -> dict[str, Any]:
+    n, m = problem.shape
+    if backend == "dense" or (backend == "auto" and n * m <= TINY):
+        with torch.autocast(tensors[0].device.type, enabled=False):
+            return dense(problem, tensors)
+    planned = plan(problem, tensors, workspace_bytes, bytes_per_entry)
+    return eager(problem, tensors, planned)
+
+
+def _one(fn: TileFunction, pairs: Pairs, reduction: Reduction, params: Mapping[str, torch.Tensor] | None) -> Any:
+    return reduce(fn, pairs, params=params, it=reduction).it
+
+
+def logsumexp_rows(fn: TileFunction, pairs: Pairs, params: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
+    """(N,) log sum exp of each row's entries."""
+    return _one(fn, pairs, LogSumExp("rows"), params)  # type: ignore[no-any-return]
+
+
+def sum_rows(fn: TileFunction, pairs: Pairs, params: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
+    """(N,) sum of each row's entries."""
+    return _one(fn, pairs, Sum("rows"), params)  # type: ignore[no-any-return]
+
+
+def mean_rows(fn: TileFunction, pairs: Pairs, params: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
+    """(N,) mean of each row's entries that count."""
+    return _one(fn, pairs, Mean("rows"), params)  # type: ignore[no-any-return]
+
+
+def max_rows(fn: TileFunction, pairs: Pairs, params: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
+    """(N,) largest of each row's entries."""
+    return _one(fn, pairs, Max("rows"), params)  # type: ignore[no-any-return]
+
+
+def topk_rows(fn: TileFunction, pairs: Pairs, k: int) -> Top:
+    """The k largest of each row with their column ids, (N, k) each."""
+    return _one(fn, pairs, TopK("rows", k=k), None)  # type: ignore[no-any-return]
+
+
+def logmeanexp_total(fn: TileFunction, pairs: Pairs, params: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
+    """Scalar log of the mean of exp over all entries that count."""
+    return _one(fn, pairs, LogMeanExp("total"), params)  # type: ignore[no-any-return]
