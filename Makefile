@@ -1,0 +1,67 @@
+# Two commands: `make demo` and `make test`. Each prints what it does. Without make, see README.md: the lines are the same.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+DEMO_ARGS ?=
+
+.PHONY: help demo demo-fast test check setup setup-dev format docs clean
+.DEFAULT_GOAL := help
+
+help: ## Say what there is.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: setup ## Fine-tune and search: semantic code search over Python's own library (set up first; 6 minutes at most after that).
+	@echo "==> dipole demo $(DEMO_ARGS)"
+	@$(BIN)/dipole demo $(DEMO_ARGS)
+
+demo-fast: setup ## The same in 90 seconds at most, with less data.
+	@echo "==> dipole demo --fast $(DEMO_ARGS)"
+	@$(BIN)/dipole demo --fast $(DEMO_ARGS)
+
+test: setup-dev ## Run the tests, doctests included.
+	@echo "==> pytest"
+	@$(BIN)/python -m pytest -q
+
+check: setup-dev ## Format, lint, types, layers, generated files.
+	@echo "==> ruff format --check"
+	@$(BIN)/ruff format --check --quiet src tests bench || { echo "run: make format"; exit 1; }
+	@echo "==> ruff check"
+	@$(BIN)/ruff check --quiet src tests bench
+	@echo "==> mypy --strict"
+	@$(BIN)/mypy
+	@echo "==> layers and generated files"
+	@$(BIN)/python -m pytest -q tests/test_layers.py tests/test_generated.py
+
+format: setup-dev ## Format the code and sort the imports.
+	@$(BIN)/ruff check --quiet --fix-only --select I src tests bench
+	@$(BIN)/ruff format src tests bench
+
+docs: setup-dev ## Build the pages into docs/_build.
+	@echo "==> sphinx-build docs docs/_build"
+	@$(PIP) -e ".[docs]"
+	@$(BIN)/python -m sphinx -q -W -b html docs docs/_build
+
+setup: $(VENV)/.ready ## What the demo needs, into .venv.
+setup-dev: $(VENV)/.ready-dev ## What the tests need, too.
+
+# torch first and alone, so that the constraint file and nothing else chooses its build.
+$(VENV)/.torch: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("dipole needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; run: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || { echo "==> $(PYTHON) -m venv $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "==> pip install torch -c constraints.txt"
+	@$(PIP) torch
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.torch pyproject.toml
+	@echo '==> pip install -e ".[all]" -c constraints.txt'
+	@$(PIP) -e ".[all]"
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.torch pyproject.toml
+	@echo '==> pip install -e ".[dev,all]" -c constraints.txt'
+	@$(PIP) -e ".[dev,all]"
+	@touch $@ $(VENV)/.ready
+
+clean: ## Remove the environment, caches and built pages.
+	@rm -rf $(VENV) docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
