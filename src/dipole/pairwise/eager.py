@@ -116,12 +116,16 @@ def pull_back(
     needed: Sequence[bool],
 ) -> list[torch.Tensor | None]:
     """Gradients of the flat tensors, each in its tensor's type."""
-    sums = [torch.zeros_like(wide(t.detach()[:0]), memory_format=torch.contiguous_format).new_zeros(t.shape) if need else None for t, need in zip(tensors, needed, strict=True)]
+    sums = [torch.zeros(t.shape, dtype=_statistics(t), device=t.device) if n else None for t, n in zip(tensors, needed, strict=True)]
     asked = [(r, g, res) for r, g, res in zip(problem.wanted.values(), upstream, results, strict=True) if g is not None and r.differentiable]
     if asked:
         for rows, cols in tiles(problem, plan):
             pull_tile(problem, tensors, asked, sums, rows, cols)
     return [None if s is None else s.to(t.dtype) for s, t in zip(sums, tensors, strict=True)]
+
+
+def _statistics(tensor: torch.Tensor) -> torch.dtype:
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
 def pull_tile(
