@@ -148,8 +148,9 @@ def test_sides_the_loss_ignores_are_not_encoded_twice() -> None:
 
 def test_batchnorm_is_refused() -> None:
     encoder = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    with pytest.raises(EngineError, match="BatchNorm.*micro_batch_size = 0"):
-        cached_backward(lambda x: Encoded(encoder(x["x"])), {"q": {"x": torch.randn(4, 2)}}, lambda s: s["q"].pooled.sum(), 2, module=encoder)
+    with pytest.raises(EngineError, match=r"BatchNorm.*micro_batch_size = 0"):
+        inputs = {"q": {"x": torch.randn(4, 2)}}
+        cached_backward(lambda x: Encoded(encoder(x["x"])), inputs, lambda s: s["q"].pooled.sum(), 2, module=encoder)
 
 
 def test_a_forward_that_changes_a_buffer_is_refused() -> None:

@@ -59,7 +59,7 @@ class Plan:
         start = 0
         for length in self.lengths if self.one_source else (sum(self.lengths),):
             order = torch.randperm(length, generator=dice) + start
-            pieces = list(order.split(self.batch_size))
+            pieces = [*torch.split(order, self.batch_size)]
             if len(pieces[-1]) < self.batch_size and not self.keep_last:
                 pieces.pop()
             batches += pieces

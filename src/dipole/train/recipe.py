@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 from dipole.core.errors import UsageError
 from dipole.core.protocols import EncodedLoss, Encoder, PairLoss, Rows, Views
@@ -25,8 +27,8 @@ class Recipe:
     losses: tuple[PairLoss | EncodedLoss, ...]
     score: Score = field(default_factory=Dot)
     weights: tuple[float, ...] = ()
-    step: Step = field(default_factory=Step)
-    batches: Batches = field(default_factory=Batches)
+    step: Step = field(default_factory=cast(Callable[[], Step], Step))
+    batches: Batches = field(default_factory=cast(Callable[[], Batches], Batches))
     name: str = ""
     text: str = ""
 

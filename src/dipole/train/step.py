@@ -29,7 +29,9 @@ from dipole.core.scores import Score, Vectors
 from dipole.train.cache import Done, backward_in_parts
 from dipole.train.joining import Tensors, encoded_of, pick, tensors_of
 
-Reach = Callable[[Mapping[str, Vectors], Mapping[str, torch.Tensor]], tuple[Mapping[str, Vectors], Mapping[str, torch.Tensor], dict[str, slice]]]
+Meta = Mapping[str, torch.Tensor]
+Sides = Mapping[str, Vectors]
+Reach = Callable[[Sides, Meta], tuple[Sides, Meta, Mapping[str, slice]]]
 
 
 @part
@@ -93,7 +95,8 @@ class Objective(nn.Module):
         self.views, self.score, self.losses = views, score, tuple(losses)
         self.weights = tuple(weights) or (1.0,) * len(self.losses)
         self.reach, self.world_size = reach, world_size
-        self.learned = nn.ModuleDict({n.replace(".", "_"): m for n, m in self.named_parts() if isinstance(m, nn.Module)})
+        # Score and views register themselves where they are modules; losses are a plain tuple.
+        self.learned = nn.ModuleDict({str(i): loss for i, loss in enumerate(self.losses) if isinstance(loss, nn.Module)})
         self.seen: Seen | None = None
 
     def named_parts(self) -> list[tuple[str, Any]]:
@@ -126,7 +129,7 @@ class Objective(nn.Module):
                 shares.append(weight * loss.over_encoded(sides) / self.world_size)
             else:
                 assert pairs is not None
-                values: torch.Tensor = loss(pairs)  # type: ignore[operator]
+                values: torch.Tensor = loss(pairs)
                 shares.append(weight * values.sum() / pairs.shape[0])
         lonely = 0 if pairs is None else int((pairs.positives_per_row() == 0).sum())
         rows, candidates = (0, 0) if pairs is None else pairs.shape

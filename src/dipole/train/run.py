@@ -1,0 +1,292 @@
+"""The training loop: from a recipe to a run folder.
+
+    recipe.toml    what was run, every default filled in
+    log.jsonl      one line a step
+    checkpoints/   step-N/, the last few
+    summary.json   how it ended
+    model/         the trained encoder, written last
+
+>>> # train(recipe, Path("runs/first"))   # see dipole.assembly for how a recipe is read from TOML
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+
+from dipole.core.errors import CheckpointError, DipoleError, UsageError
+from dipole.core.extras import need
+from dipole.train import checkpoint as ckpt
+from dipole.train import live
+from dipole.train.batches import share
+from dipole.train.log import Log, Progress, replace_text
+from dipole.train.ranks import average_gradients, reach_of, shut
+from dipole.train.recipe import Recipe
+from dipole.train.rng import RandomState, seed_everything
+from dipole.train.rows import Joined
+from dipole.train.step import Objective, Tower, backward, encode_with
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """How a run ended. ``losses``: first and last of the log; ``model``: the folder, empty where the encoder cannot save."""
+
+    output_dir: str
+    steps: int
+    epochs: float
+    rows: int
+    seconds: float
+    losses: tuple[float, float]
+    model: str
+    truncated: str
+    alarms: tuple[str, ...]
+
+    def json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "losses": list(self.losses), "alarms": list(self.alarms)}
+
+
+def train(
+    recipe: Recipe,
+    output_dir: str | Path,
+    *,
+    resume: bool = False,
+    keep: int = 2,
+    show: bool = True,
+    fabric: Any = None,
+) -> RunSummary:
+    """Run a recipe. ``keep``: checkpoints kept. ``show``: progress on stderr. ``fabric``: one of your own (FSDP, say).
+
+    Ctrl-C ends the step at hand, saves a checkpoint, says how to go on and raises KeyboardInterrupt; twice stops at once.
+    Raises UsageError where the folder holds another run, CheckpointError where a checkpoint is broken.
+    """
+    began = time.perf_counter()
+    output, step = Path(output_dir), recipe.step
+    rows = Joined(recipe.rows)
+    plan = recipe.batches.plan(rows.lengths, step.batch_size, step.seed)
+    steps = step.steps(plan.steps_per_epoch)
+    _claim(output, recipe, resume)
+
+    fabric = fabric or new_fabric(step.precision)
+    fabric.launch()
+    rank, world = int(fabric.global_rank), int(fabric.world_size)
+    seed_everything(step.seed, rank)
+
+    encoder = recipe.encoder
+    if not isinstance(encoder, nn.Module):
+        raise UsageError("train: the encoder must be a torch.nn.Module")
+    objective = Objective(recipe.views, recipe.score, recipe.losses, recipe.weights, reach=reach_of(world), world_size=world)
+    objective.to(fabric.device)
+    encoder.train()
+    tower = fabric.setup_module(Tower(encoder, objective.fields))
+    learned = [p for p in (*tower.parameters(), *objective.parameters()) if p.requires_grad]
+    if not learned:
+        raise UsageError("train: nothing to learn: every parameter is frozen")
+    optimizer = fabric.setup_optimizers(torch.optim.AdamW(_groups(learned, step.weight_decay), lr=step.learning_rate))
+
+    done = 0
+    if resume and ckpt.steps_in(output):
+        done = restore(ckpt.load(output), output, encoder, objective, optimizer, recipe, rank)
+    log = Log(output / "log.jsonl", keep_below=done) if rank == 0 else None
+    progress = Progress(steps, done, show and rank == 0)
+    said: list[str] = []
+
+    with _interrupts() as asked, ExitStack() as opened:
+        opened.callback(progress.close)
+        if log is not None:
+            opened.callback(log.close)
+        while done < steps:
+            start = time.perf_counter()
+            mine = share(plan.batch(done), rank, world)
+            batch = recipe.views([rows[i] for i in mine.tolist()])
+            result = backward(
+                encode_with(tower),
+                encoder,
+                objective,
+                batch,
+                step.micro_batch_size,
+                device=fabric.device,
+                differentiate=fabric.backward,
+                unsynced=lambda: fabric.no_backward_sync(tower) if world > 1 else _nothing(),
+            )
+            average_gradients(objective.parameters(), world)
+            loss = float(fabric.all_reduce(result.loss / world, reduce_op="sum")) if world > 1 else float(result.loss)
+            norm = float(nn.utils.clip_grad_norm_(learned, step.max_grad_norm or math.inf))
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise DipoleError(
+                    f"train: step {done + 1}: loss {loss}, gradient norm {norm}; weights were left as they were; "
+                    "lower learning_rate or raise the temperature, and resume from the last checkpoint"
+                )
+            for group in optimizer.param_groups:
+                group["lr"] = step.rate(done, steps)
+            optimizer.step()
+            optimizer.zero_grad()
+            done += 1
+
+            if log is not None:
+                record = _record(done, plan.steps_per_epoch, loss, step.rate(done - 1, steps), norm, objective, result.sides)
+                log.write({**record, "seconds": round(time.perf_counter() - start, 4)})
+                progress.advance(done, record)
+                for alarm in live.alarms(log.records, _dimension(result.sides)):
+                    if alarm not in said:
+                        said.append(alarm)
+                        progress.say(f"warning: {alarm}")
+            stop = shut(asked.is_set(), world)
+            if stop or (step.save_steps and (done % step.save_steps == 0 or done == steps)):
+                save(output, done, encoder, objective, optimizer, recipe, fabric, keep)
+            if stop and done < steps:
+                progress.close()
+                if rank == 0:
+                    print(f"stopped after step {done} of {steps}; {ckpt.folder_of(output, done)} is saved", file=sys.stderr)
+                    print("to go on: the same command with --resume", file=sys.stderr)
+                raise KeyboardInterrupt
+
+    return _finish(recipe, output, log, steps, plan.steps_per_epoch, len(rows), time.perf_counter() - began, tuple(said), fabric)
+
+
+def new_fabric(precision: str, strategy: str = "") -> Any:
+    """Fabric for one device, or for the processes torchrun or SLURM started (DDP unless told otherwise)."""
+    fabric = need("lightning_fabric", "train", "training")
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    several = strategy or ("ddp" if world > 1 else "auto")
+    return fabric.Fabric(devices=here, num_nodes=max(1, world // here), strategy=several, precision=precision)
+
+
+def save(output: Path, done: int, encoder: nn.Module, objective: Objective, optimizer: Any, recipe: Recipe, fabric: Any, keep: int) -> None:
+    """Write ``checkpoints/step-N`` (process 0 writes, all give their random states)."""
+    states = RandomState.now().tensors
+    if fabric.world_size > 1:
+        gathered = fabric.all_gather({name: t.to(fabric.device) for name, t in states.items()})
+        every: dict[str, ckpt.Tensors] = {f"rng-{r}": {n: t[r].cpu() for n, t in gathered.items()} for r in range(fabric.world_size)}
+    else:
+        every = {"rng-0": states}
+    if fabric.global_rank == 0:
+        tensors: dict[str, ckpt.Tensors] = dict(every)
+        tensors["model"] = dict(encoder.state_dict())
+        tensors["objective"] = dict(objective.state_dict())
+        tensors["optimizer"] = ckpt.optimizer_tensors(optimizer.optimizer)
+        values = {"data": Joined(recipe.rows).fingerprint, "seed": recipe.step.seed, "batch_size": recipe.step.batch_size}
+        ckpt.save(output, ckpt.Checkpoint(done, tensors, values), keep)
+    fabric.barrier()
+
+
+def restore(
+    found: ckpt.Checkpoint, output: Path, encoder: nn.Module, objective: Objective, optimizer: Any, recipe: Recipe, rank: int
+) -> int:
+    """Put everything back to where the checkpoint was taken; the number of steps done."""
+    where = str(ckpt.folder_of(output, found.step))
+    now = Joined(recipe.rows).fingerprint
+    if found.values["data"] != now:
+        raise CheckpointError(f"{where}: was trained on other data than what is given now; give the same data, or start in a new folder")
+    ckpt.restore_module(encoder, found.tensors["model"], where)
+    ckpt.restore_module(objective, found.tensors.get("objective", {}), where)
+    ckpt.restore_optimizer(optimizer.optimizer, found.tensors["optimizer"])
+    if f"rng-{rank}" in found.tensors:
+        RandomState(found.tensors[f"rng-{rank}"]).restore()
+    else:  # more processes than before
+        seed_everything(recipe.step.seed, rank, found.step)
+    return found.step
+
+
+def _claim(output: Path, recipe: Recipe, resume: bool) -> None:
+    """Check the folder, and write the recipe into it, before any work begins."""
+    written = output / "recipe.toml"
+    if (output / "log.jsonl").exists() or ckpt.steps_in(output):
+        if not resume:
+            raise UsageError(f"{output}: holds a run already; add --resume to go on with it, or choose another folder")
+        if recipe.text and written.exists() and (before := written.read_text(encoding="utf-8")) != recipe.text:
+            old, new = before.splitlines(), recipe.text.splitlines()
+            first = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+            changed = f"{old[first] if first < len(old) else '(nothing)'!r} became {new[first] if first < len(new) else '(nothing)'!r}"
+            remedy = "undo that, or start in a new folder"
+            raise UsageError(f"{written}:{first + 1}: the recipe changed since the run began: {changed}; {remedy}")
+    output.mkdir(parents=True, exist_ok=True)
+    replace_text(written, recipe.text)
+
+
+def _groups(parameters: list[nn.Parameter], decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; biases, norms and learned scalars do not."""
+    matrices = [p for p in parameters if p.dim() > 1]
+    rest = [p for p in parameters if p.dim() <= 1]
+    return [g for g in ({"params": matrices, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}) if g["params"]]
+
+
+def _record(done: int, per_epoch: int, loss: float, rate: float, norm: float, objective: Objective, sides: Any) -> dict[str, Any]:
+    seen = objective.seen
+    assert seen is not None
+    record = {"step": done, "epoch": round(done / per_epoch, 4), "loss": loss, "learning_rate": rate, "grad_norm": norm}
+    record |= {"rows": seen.rows, "rows_without_positives": seen.rows_without_positives}
+    if len(seen.losses) > 1:
+        record |= {f"losses.{i}": value for i, value in enumerate(seen.losses)}
+    for name, part in objective.named_parts():
+        temperature = getattr(part, "temperature", None)
+        if isinstance(temperature, torch.Tensor):
+            record["temperature" if name == "score" else f"{name}.temperature"] = float(temperature.detach())
+        elif isinstance(part, nn.Module):
+            record |= {f"{name}.{n}": float(p.detach()) for n, p in part.named_parameters() if p.numel() == 1}
+    first = next(iter(sides.values())).pooled
+    return {**record, **live.line(first, seen.candidates)}
+
+
+def _dimension(sides: Any) -> int:
+    return int(next(iter(sides.values())).pooled.shape[-1])
+
+
+def _finish(
+    recipe: Recipe, output: Path, log: Log | None, steps: int, per_epoch: int, rows: int, seconds: float, said: tuple[str, ...], fabric: Any
+) -> RunSummary:
+    encoder: Any = recipe.encoder
+    encoder.eval()
+    model = ""
+    losses = (math.nan, math.nan)
+    if log is not None:
+        losses = (log.records[0]["loss"], log.records[-1]["loss"]) if log.records else losses
+        if hasattr(encoder, "save"):
+            encoder.save(output / "model")
+            model = str(output / "model")
+    truncated = str(encoder.truncated) if hasattr(encoder, "truncated") else ""
+    summary = RunSummary(str(output), steps, round(steps / per_epoch, 4), rows, round(seconds, 2), losses, model, truncated, said)
+    if log is not None:
+        replace_text(output / "summary.json", json.dumps(summary.json(), indent=1) + "\n")
+    fabric.barrier()
+    return summary
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event; a second one raises KeyboardInterrupt. Outside the main thread nothing changes."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
