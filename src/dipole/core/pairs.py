@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from dipole.core.errors import DataError, DegenerateBatchError
+from dipole.core.ranks import Ring
 from dipole.core.relations import Diagonal, Listed, Match, Owned, Relation
 from dipole.core.scores import Dot, Score, Vectors
 
@@ -32,6 +33,8 @@ class Pairs:
     against itself). ``duplicates`` entries no objective sees unless they are positive (other copies of the positive).
     ``rows`` / ``cols`` metadata with leading N / M that tile functions may read (labels, weights, statistics).
     ``local`` the rows and columns this process answers for, where the vectors were gathered from several.
+    ``ring`` set where this process holds only its own rows and columns of a global batch: relations then speak of global
+    places, vectors are the local ones, and the engine passes columns around.
     """
 
     queries: Vectors
@@ -43,19 +46,22 @@ class Pairs:
     rows: Mapping[str, torch.Tensor] = field(default_factory=dict)
     cols: Mapping[str, torch.Tensor] = field(default_factory=dict)
     local: tuple[slice, slice] | None = None
+    ring: Ring | None = None
 
     def __post_init__(self) -> None:
         for side, vectors in (("queries", self.queries), ("keys", self.keys)):
             if side_length(vectors) == 0:
                 raise DataError(f"Pairs: {side} must hold at least one vector", value=_shape(vectors), remedy="drop empty batches")
-        for axis, length, meta in (("rows", self.shape[0], self.rows), ("cols", self.shape[1], self.cols)):
+        for axis, length, meta in (("rows", self.shape[0], self.rows), ("cols", self.shape[1], self.cols)):  # global lengths
             for name, tensor in meta.items():
                 if len(tensor) != length:
                     raise DataError(f"Pairs: {axis}[{name!r}] must have one entry per {axis[:-1]}, {length}", value=len(tensor))
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(N, M)."""
+        """(N, M), of the global batch where there is one."""
+        if self.ring is not None:
+            return self.ring.row_starts[-1], self.ring.col_starts[-1]
         return side_length(self.queries), side_length(self.keys)
 
     @property
@@ -187,18 +193,40 @@ class Pairs:
             rows=self.cols,
             cols=self.rows,
             local=None if self.local is None else (self.local[1], self.local[0]),
+            ring=None if self.ring is None else self.ring.flipped(),
+        )
+
+    def among(self, side: str, score: Score | None = None) -> Pairs:
+        """One side (``queries`` or ``keys``) against itself, nobody positive and nothing against itself."""
+        if side not in ("queries", "keys"):
+            raise DataError("among: side must be queries or keys", value=side)
+        vectors = self.queries if side == "queries" else self.keys
+        length = self.shape[0] if side == "queries" else self.shape[1]
+        ring = self.ring if self.ring is None or side == "queries" else self.ring.flipped()
+        nobody = torch.full((length,), -1, device=self.device)
+        return Pairs(
+            vectors,
+            vectors,
+            Match(nobody, nobody),
+            score or self.score,
+            excluded=(Diagonal(0, length, device=self.device),),
+            ring=None if ring is None else Ring(ring.rank, ring.row_starts, ring.row_starts),
         )
 
     # -- what losses ask -----------------------------------------------------------------------------------------------
 
     @property
     def own_rows(self) -> slice:
-        """The rows this process answers for: all, unless gathered."""
+        """The rows this process answers for, by their place in the global batch: all, unless gathered."""
+        if self.ring is not None:
+            return self.ring.own_rows
         return slice(0, self.shape[0]) if self.local is None else self.local[0]
 
     @property
     def own_cols(self) -> slice:
         """The columns this process answers for when they ask: all, unless gathered."""
+        if self.ring is not None:
+            return self.ring.own_cols
         return slice(0, self.shape[1]) if self.local is None else self.local[1]
 
     def positives_per_row(self) -> torch.Tensor:
@@ -215,6 +243,9 @@ class Pairs:
             raise DataError("positive_scores needs aligned pairs, one positive a row", remedy="reduce tile.positive with sum_rows")
         rows = self.own_rows
         cols = slice(rows.start + offset, rows.stop + offset)
+        if self.ring is not None:
+            held = self.own_rows.start, self.own_cols.start
+            rows, cols = slice(rows.start - held[0], rows.stop - held[0]), slice(cols.start - held[1], cols.stop - held[1])
         factors = self.score.factors(_cut(self.queries, rows), _cut(self.keys, cols))
         products = tuple((wide(a) * wide(b)).sum(-1) for a, b in factors.products)
 

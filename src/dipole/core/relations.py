@@ -87,8 +87,7 @@ class Match:
     offset: None = None
 
     def tile(self, rows: slice, cols: slice) -> torch.Tensor | None:
-        of_rows = self.rows[rows, None]
-        mask = (of_rows == self.cols[None, cols]) & (of_rows >= 0)
+        mask = _silent(self.rows[rows, None], -1) == _silent(self.cols[None, cols], -2)
         first, last = max(rows.start, cols.start), min(rows.stop, cols.stop)
         if self.others_only and first < last:
             mask[first - rows.start : last - rows.start, first - cols.start : last - cols.start].fill_diagonal_(False)
@@ -191,6 +190,11 @@ class Listed:
 
     def widened(self, more: int) -> Listed:
         return self
+
+
+def _silent(values: torch.Tensor, as_value: int) -> torch.Tensor:
+    """Negative values replaced, so that those of rows and those of columns differ and match nothing."""
+    return values.where(values >= 0, as_value)
 
 
 def _as_weights(mask: torch.Tensor | None) -> torch.Tensor | None:

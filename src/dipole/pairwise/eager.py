@@ -159,10 +159,10 @@ def pull_tile(
     for p, (i, j) in zip(live, pairs_of, strict=True):
         grad = next(found) if p.requires_grad else None
         if grad is not None:
-            _add_product(sums[i], grad, blocks[j], rows)
-            _add_product(sums[j], grad.T, blocks[i], cols)
+            _add_product(sums[i], grad, blocks[j], problem.place(problem.layout[i], rows, cols))
+            _add_product(sums[j], grad.T, blocks[i], problem.place(problem.layout[j], rows, cols))
     for i in leaves:
-        _add_block(sums[i], next(found), problem.layout[i], rows, cols)
+        _add_block(problem, sums[i], next(found), problem.layout[i], rows, cols)
 
 
 def _pull_term(
@@ -193,10 +193,12 @@ def _add_product(into: torch.Tensor | None, grad: torch.Tensor, other: torch.Ten
         into[at].addmm_(grad.to(into.dtype), other.to(into.dtype))
 
 
-def _add_block(into: torch.Tensor | None, grad: torch.Tensor | None, slot: Slot, rows: slice, cols: slice) -> None:
+def _add_block(
+    problem: Problem, into: torch.Tensor | None, grad: torch.Tensor | None, slot: Slot, rows: slice, cols: slice
+) -> None:
     if into is None or grad is None:
         return
     if slot.kind == "param":
         into += grad
     else:
-        into[rows if slot.kind == "row" else cols] += grad
+        into[problem.place(slot, rows, cols)] += grad

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from dipole.core.errors import EngineError
-from dipole.core.pairs import Pairs, wide
+from dipole.core.pairs import Pairs, side_length, wide
 from dipole.core.scores import Score, Vectors
 from dipole.pairwise.reductions.base import Reduction, Spot
 from dipole.pairwise.tile import Tile, TileFunction
@@ -47,6 +47,7 @@ class Problem:
     segments: Mapping[str, int]
     rows: slice
     cols: slice
+    held: tuple[int, int] = (0, 0)  # global places of the first row and column that the tensors hold
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -57,9 +58,13 @@ class Problem:
 
     def cut(self, tensors: Sequence[torch.Tensor], rows: slice, cols: slice) -> list[torch.Tensor]:
         """The blocks of all tensors that a tile reads, in statistics' precision except the factors of products."""
-        axis = {"left": rows, "row": rows, "right": cols, "col": cols}
-        blocks = [t[axis[s.kind]] if s.kind in axis else t for s, t in zip(self.layout, tensors, strict=True)]
+        blocks = [t if s.kind == "param" else t[self.place(s, rows, cols)] for s, t in zip(self.layout, tensors, strict=True)]
         return [b if s.kind in ("left", "right") or not b.is_floating_point() else wide(b) for s, b in zip(self.layout, blocks, strict=True)]
+
+    def place(self, slot: Slot, rows: slice, cols: slice) -> slice:
+        """Where a tile's share lies in a tensor that is cut along rows or columns."""
+        at, first = (rows, self.held[0]) if slot.kind in ("left", "row") else (cols, self.held[1])
+        return slice(at.start - first, at.stop - first)
 
     def products(self, blocks: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """(n, m) matrix products of each left block with its right block, float32 or better."""
@@ -159,7 +164,7 @@ def build(
     """
     layout: list[Slot] = []
     tensors: list[torch.Tensor] = []
-    n, m = pairs.shape
+    n, m = side_length(pairs.queries), side_length(pairs.keys)
 
     def put(kind: str, name: str, tensor: torch.Tensor, length: int | None) -> None:
         if length is not None and len(tensor) != length:
@@ -197,8 +202,10 @@ def build(
             if int(meta[reduction.by].min()) < 0:
                 raise EngineError(f"{key}: segments {reduction.by!r} must be numbered from 0", )
             segments[key] = int(meta[reduction.by].max()) + 1
-    problem = Problem(fn, pairs, scores, tuple(layout), wanted, segments, slice(0, n), slice(0, m))
-    return problem, tensors
+    if pairs.ring is not None:
+        rows, cols = pairs.own_rows, pairs.own_cols
+        return Problem(fn, pairs, scores, tuple(layout), wanted, segments, rows, cols, (rows.start, cols.start)), tensors
+    return Problem(fn, pairs, scores, tuple(layout), wanted, segments, slice(0, n), slice(0, m)), tensors
 
 
 def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

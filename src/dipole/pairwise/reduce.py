@@ -24,6 +24,7 @@ from dipole.pairwise.plan import WORKSPACE_BYTES, Plan, plan
 from dipole.pairwise.probe import probe
 from dipole.pairwise.problem import Channel, Problem, build
 from dipole.pairwise.reductions import LogMeanExp, LogSumExp, Max, Mean, Reduction, Sum, Top, TopK
+from dipole.pairwise.ring import ring
 from dipole.pairwise.tile import TileFunction
 
 BACKENDS = ("auto", "dense", "eager", "compiled")
@@ -58,6 +59,9 @@ def reduce(
     problem, tensors = build(fn, pairs, wanted, params or {}, channels or {})
     bytes_per_entry = probe(problem, tensors)
     results: dict[str, Any] = {}
+    if pairs.ring is not None:
+        results = ring(problem, tensors, plan(problem, tensors, workspace_bytes, bytes_per_entry))
+        return SimpleNamespace(**{name: v[0] if wanted[name].axis == "total" else v for name, v in results.items()})
     for part in _passes(problem):
         results |= _run(part, tensors, backend, workspace_bytes, bytes_per_entry)
     for name, reduction in wanted.items():

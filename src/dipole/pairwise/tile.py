@@ -64,6 +64,11 @@ class Tile:
         mask = self.positive_or_none
         return values if mask is None else values.masked_fill(mask, with_value)
 
+    def only_positive(self, values: torch.Tensor) -> torch.Tensor:
+        """``values`` (n, m) with everything but the positives set to 0."""
+        mask = self.positive_or_none
+        return values * 0.0 if mask is None else torch.where(mask, values, 0.0)
+
 
 TileFunction = Callable[[Tile], Terms]
 

@@ -3,7 +3,8 @@
     l_i = w_a |q_i - k_i|^a + w_u (U(q) + U(k)) / 2,   U(x) = log mean_{i<j} exp(-t |x_i - x_j|^2)
 
 Shapes: N aligned pairs of unit vectors (the loss does not normalise). Source: arXiv:2005.10242, eqs. 2 and 3. U is one
-number for the whole batch, added to each row, so the mean over rows is the paper's loss. Further keys are ignored.
+number for the whole batch, added to each row, so the mean over rows is the paper's loss. All keys, negatives
+among them, are spread.
 Values: U is 0 where all vectors coincide and -2t where they are orthogonal.
 Relation: the limit of InfoNCE for many negatives; exp(-t |a-b|^2) corresponds to temperature 1 / (2t).
 Errors: DegenerateBatchError on a single pair.
@@ -16,11 +17,12 @@ tensor([-4., -4., -4.])
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
-from dipole.core.pairs import Pairs, wide
+from dipole.core.pairs import Pairs
 from dipole.core.part import at_least, part, positive
-from dipole.core.scores import one_tensor
 from dipole.pairwise import Tile, logmeanexp_total
 from dipole.pairwise.scores.neg_squared_distance import NegSquaredDistance
 
@@ -39,18 +41,16 @@ class AlignUniform:
     def __call__(self, pairs: Pairs) -> torch.Tensor:
         """(N,) float32 or better."""
         pairs.require_negatives("AlignUniform")
-        queries, keys = one_tensor(pairs.queries, "align_uniform"), one_tensor(pairs.keys, "align_uniform")[: pairs.shape[0]]
-        rows = pairs.own_rows
-        apart = (wide(queries[rows]) - wide(keys[rows])).square().sum(1)
-        align = apart if self.power == 2 else apart.clamp(min=1e-24).pow(self.power / 2)
-        spread = (self.uniformity(queries) + self.uniformity(keys)) / 2
+        distances = replace(pairs, score=NegSquaredDistance())
+        apart = -distances.positive_scores()
+        align = apart if self.power == 2 else apart.clamp(min=1e-12).pow(self.power / 2)
+        spread = (self.uniformity(pairs.among("queries")) + self.uniformity(pairs.among("keys"))) / 2
         return self.align_weight * align + self.uniform_weight * spread
 
-    def uniformity(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Scalar U of (N, d) vectors: 0 at collapse, lower is more spread."""
+    def uniformity(self, pairs: Pairs) -> torch.Tensor:
+        """Scalar U of one side against itself: 0 at collapse, lower is more spread."""
 
         def potential(tile: Tile) -> torch.Tensor:
             return self.sharpness * tile.scores
 
-        nobody = torch.full((len(vectors),), -1, device=vectors.device)
-        return logmeanexp_total(potential, Pairs.labelled(vectors, nobody, score=NegSquaredDistance()))
+        return logmeanexp_total(potential, replace(pairs, score=NegSquaredDistance()))

@@ -46,7 +46,7 @@ class SupCon:
 
         def terms(tile: Tile) -> Mapping[str, torch.Tensor]:
             logits = tile.scores / self.temperature
-            return {"logits": logits, "attracted": logits * tile.positive}
+            return {"logits": logits, "attracted": tile.only_positive(logits)}
 
         stats = reduce(terms, pairs, every=LogSumExp("rows", of="logits"), attracted=Sum("rows", of="attracted"))
         values = stats.every - stats.attracted / count.clamp(min=1)
