@@ -278,11 +278,7 @@ def test_a_damaged_manifest_or_table_is_said(tmp_path: Path) -> None:
 
 
 def test_rows_become_documents() -> None:
-    rows = [{"_id": 7, "title": "t", "body": "words"}, {"_id": 8, "title": "u", "body": "more"}]
-    assert list(documents_of(rows)) == [Document("7", "words", {"title": "t"}), Document("8", "more", {"title": "u"})]
-    assert [d.text for d in documents_of(rows, text="title", id="body")] == ["t", "u"]
-    assert [d.id for d in documents_of([{"text": "a"}, {"text": "b"}], first=5)] == ["5", "6"]
-    with pytest.raises(DataError, match=r"line 1, column 'x'.*--text"):
-        list(documents_of(rows, text="x"))
-    with pytest.raises(DataError, match=r"line 2, column 'text': a text must not be empty"):
-        list(documents_of([{"text": "a"}, {"text": " "}]))
+    rows = [{"id": 7, "title": "t", "anchor": "words"}, {"anchor": "more"}]
+    assert list(documents_of(rows, first=5)) == [Document("7", "words", {"title": "t"}), Document("6", "more")]
+    with pytest.raises(DataError, match=r"some\.csv: row 2 needs a text.*--text"):
+        list(documents_of([{"anchor": "a"}, {"anchor": " "}], path="some.csv"))

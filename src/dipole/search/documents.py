@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from dipole.core.errors import DataError
-
-TEXT_NAMES = ("text", "body", "content", "passage", "document", "sentence", "code", "answer", "positive", "anchor")
-ID_NAMES = ("id", "_id", "doc_id", "docid", "key")
 
 
 @dataclass(frozen=True)
@@ -48,26 +46,19 @@ class Embedder(Protocol):
         ...
 
 
-def documents_of(rows: Iterable[Mapping[str, Any]], text: str = "", id: str = "", first: int = 0) -> Iterator[Document]:
-    """Rows of a file as documents; all other columns become metadata.
+def documents_of(rows: Iterable[Mapping[str, Any]], path: str | Path = "", first: int = 0) -> Iterator[Document]:
+    """Rows as documents: ``anchor`` is the text, ``id`` the id, everything else metadata.
 
-    ``text``, ``id``: the columns; empty takes the first of ``TEXT_NAMES`` and ``ID_NAMES`` that is there, and the row's
-    number (from ``first``) where no id is. Raises DataError with the row's number for a missing column or an empty text.
+    A row without an id is called by its number, counted from ``first``. ``path`` is named in errors. Raises DataError with
+    the row's number where a text is missing or empty.
     """
     for number, row in enumerate(rows):
-        text_column = text or next((name for name in TEXT_NAMES if isinstance(row.get(name), str)), "")
-        if not text_column or text_column not in row:
-            remedy = f"there is: {', '.join(map(str, row))}; name it with --text"
-            raise DataError("a row needs a text", line=number + 1, column=text_column or None, remedy=remedy)
-        value = row[text_column]
-        if not isinstance(value, str) or not value.strip():
-            raise DataError("a text must not be empty", line=number + 1, column=text_column, value=value)
-        id_column = id or next((name for name in ID_NAMES if name in row), "")
-        if id and id not in row:
-            raise DataError("no such column", line=number + 1, column=id, remedy=f"there is: {', '.join(map(str, row))}")
-        name = str(row[id_column]) if id_column else str(first + number)
-        rest = {str(key): value for key, value in row.items() if key not in (text_column, id_column)}
-        yield Document(name, value, rest)
+        text = row.get("anchor")
+        if not isinstance(text, str) or not text.strip():
+            remedy = "take the row out, or name another column with --text"
+            raise DataError(f"row {number + 1} needs a text to be found by", path=path or None, value=text, remedy=remedy)
+        id = str(first + number) if row.get("id") is None else str(row["id"])
+        yield Document(id, text, {str(name): value for name, value in row.items() if name not in ("anchor", "id")})
 
 
 def refuse_bad_vectors(vectors: torch.Tensor, what: str, first: int = 0, remedy: str = "") -> None:

@@ -1,0 +1,56 @@
+"""``dipole index``: texts of a file into a collection that can be searched."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dipole.core.errors import UsageError
+
+
+def run(
+    folder: Annotated[Path, typer.Argument(help="The collection: a new folder, or one made by this command.")],
+    data: Annotated[Path, typer.Option("--data", help="A JSONL, CSV, TSV, TXT or Parquet file, or a folder of them.")],
+    model: Annotated[str, typer.Option(help="minilm, a model folder, a run folder or a hub id. [default: minilm]")] = "",
+    text: Annotated[str, typer.Option(help="The column to search in; without it, it is found by its name.")] = "",
+    id: Annotated[str, typer.Option("--id", help="The column that holds unique ids; without it, rows are counted.")] = "",
+    append: Annotated[bool, typer.Option("--append", help="Add to the collection.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Replace the collection; the old one answers until then.")] = False,
+    batch_size: Annotated[int, typer.Option(help="Texts encoded at a time.", min=1)] = 32,
+) -> None:
+    """Encode the texts of a file and store them as a collection.
+
+    The folder either holds the whole new collection afterwards or what it held before, whatever happens meanwhile.
+
+    Example:
+        dipole index my-index --data faq.csv --text answer
+        dipole index my-index --data more.csv --text answer --append
+        dipole search my-index "how do I get my money back?"
+    """
+    if append and rebuild:
+        raise UsageError("--append adds, --rebuild replaces; give one of them")
+    from dipole.core.extras import need
+    from dipole.modality.text.load import load_encoder
+    from dipole.rows.open import open_rows
+    from dipole.search import store
+    from dipole.search.collection import Collection
+    from dipole.search.documents import documents_of
+
+    start = time.perf_counter()
+    present = Collection.open(folder) if append else None
+    if store.exists(folder) and not (append or rebuild):
+        raise UsageError(f"{folder} already is a collection; add to it with --append, or replace it with --rebuild")
+    rows = open_rows(data, anchor=text, id=id)
+    typer.echo(f"columns: {rows.mapping.text()}", err=True)
+    encoder = load_encoder(model or ("minilm" if present is None else present.model))
+    shown = need("tqdm", "train", "a progress bar").tqdm(rows, desc="index", unit="text", disable=None)
+    documents = documents_of(shown, data, 0 if present is None else len(present))
+    write = partial(Collection.rebuild, folder) if present is None else present.append
+    made = write(documents, encoder, batch_size)
+    seconds = time.perf_counter() - start
+    typer.echo(f"{folder}: {len(made)} texts by {made.model} in {seconds:.1f} s; {encoder.truncated}")
+    typer.echo(f'next: dipole search {folder} "your question"')

