@@ -33,14 +33,14 @@ def losses(run: Path) -> list[tuple[int, float, float, float]]:
 
 
 def stopped_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C arrives while ``step`` is at work."""
+    """Ctrl-C arrives when ``step`` begins; the step is finished all the same."""
     from dipole.train.log import Progress
 
     before = Progress.advance
 
     def advance(self: Progress, at: int, record: object) -> None:
         before(self, at, record)  # type: ignore[arg-type]
-        if at == step:
+        if at == step - 1:
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(Progress, "advance", advance)
@@ -102,7 +102,8 @@ def test_killed_while_training_then_resumed(tmp_path: Path) -> None:
     train(whole, tmp_path / "whole", show=False)
     run = tmp_path / "killed"
     slow = "import time; from dipole.train.log import Progress; Progress.advance = lambda *a: time.sleep(0.05);"
-    code = f"{slow} from tests.train.stand_in import recipe; from dipole.train.run import train; train(recipe(num_train_epochs=6), {str(run)!r})"
+    what = "from tests.train.stand_in import recipe; from dipole.train.run import train"
+    code = f"{slow} {what}; train(recipe(num_train_epochs=6), {str(run)!r})"
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
     child = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 60

@@ -6,22 +6,44 @@ gathering, and averaging over processes then gives the gradient of the whole bat
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
-from dipole.train.step import Reach
+from dipole.core.pairs import side_length
+from dipole.core.ranks import gather_sides
+from dipole.core.scores import Vectors
+from dipole.train.step import Meta, Reach, Sides
 
 
 def reach_of(world_size: int) -> Reach | None:
     """How the sides of a batch are extended to those of all processes; None for one process."""
     if world_size == 1:
         return None
-    from dipole.core.ranks import gather_sides
+    return _gathered
 
-    return gather_sides
+
+def _gathered(sides: Sides, meta: Meta) -> tuple[Sides, Meta, Mapping[str, slice]]:
+    """The sides and metadata of all processes, and where this process's items are on each side."""
+    rank = dist.get_rank()
+    marks = {f"{name}.rank": torch.full((side_length(v),), rank, device=_device(v)) for name, v in sides.items()}
+    every_side, every_meta, _ = gather_sides(sides, {**meta, **marks})
+    own = {}
+    for name in sides:
+        mine = (every_meta.pop(f"{name}.rank") == rank).nonzero()
+        own[name] = slice(int(mine[0]), int(mine[-1]) + 1) if len(mine) else slice(0, 0)
+    return every_side, every_meta, own
+
+
+def total(numbers: Sequence[float], world_size: int, device: torch.device) -> list[float]:
+    """Sums over processes, in one message."""
+    if world_size == 1:
+        return list(numbers)
+    summed = torch.tensor(numbers, device=device)
+    dist.all_reduce(summed)
+    return [float(x) for x in summed]
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], world_size: int) -> None:
@@ -37,12 +59,5 @@ def average_gradients(parameters: Iterable[nn.Parameter], world_size: int) -> No
         parameter.grad = piece.view_as(parameter).to(parameter.dtype)
 
 
-def shut(asked: bool, world_size: int) -> bool:
-    """Whether any process was asked to stop."""
-    if world_size == 1:
-        return asked
-    flag = torch.tensor([float(asked)])
-    if dist.get_backend() == "nccl":
-        flag = flag.cuda()
-    dist.all_reduce(flag)
-    return bool(flag.item())
+def _device(vectors: Vectors) -> torch.device:
+    return vectors.device if isinstance(vectors, torch.Tensor) else vectors[0].device

@@ -34,7 +34,7 @@ from dipole.train import checkpoint as ckpt
 from dipole.train import live
 from dipole.train.batches import share
 from dipole.train.log import Log, Progress, replace_text
-from dipole.train.ranks import average_gradients, reach_of, shut
+from dipole.train.ranks import average_gradients, reach_of, total
 from dipole.train.recipe import Recipe
 from dipole.train.rng import RandomState, seed_everything
 from dipole.train.rows import Joined
@@ -124,7 +124,9 @@ def train(
                 unsynced=lambda: fabric.no_backward_sync(tower) if world > 1 else _nothing(),
             )
             average_gradients(objective.parameters(), world)
-            loss = float(fabric.all_reduce(result.loss / world, reduce_op="sum")) if world > 1 else float(result.loss)
+            assert objective.seen is not None
+            numbers = [float(result.loss) / world, objective.seen.rows_without_positives, float(asked.is_set())]
+            loss, lonely, stop = total(numbers, world, fabric.device)
             norm = float(nn.utils.clip_grad_norm_(learned, step.max_grad_norm or math.inf))
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise DipoleError(
@@ -138,14 +140,13 @@ def train(
             done += 1
 
             if log is not None:
-                record = _record(done, plan.steps_per_epoch, loss, step.rate(done - 1, steps), norm, objective, result.sides)
+                record = _record(done, plan.steps_per_epoch, loss, step.rate(done - 1, steps), norm, objective, result.sides, lonely)
                 log.write({**record, "seconds": round(time.perf_counter() - start, 4)})
                 progress.advance(done, record)
                 for alarm in live.alarms(log.records, _dimension(result.sides)):
                     if alarm not in said:
                         said.append(alarm)
                         progress.say(f"warning: {alarm}")
-            stop = shut(asked.is_set(), world)
             if stop or (step.save_steps and (done % step.save_steps == 0 or done == steps)):
                 save(output, done, encoder, objective, optimizer, recipe, fabric, keep)
             if stop and done < steps:
@@ -226,11 +227,13 @@ def _groups(parameters: list[nn.Parameter], decay: float) -> list[dict[str, Any]
     return [g for g in ({"params": matrices, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}) if g["params"]]
 
 
-def _record(done: int, per_epoch: int, loss: float, rate: float, norm: float, objective: Objective, sides: Any) -> dict[str, Any]:
+def _record(
+    done: int, per_epoch: int, loss: float, rate: float, norm: float, objective: Objective, sides: Any, lonely: float
+) -> dict[str, Any]:
     seen = objective.seen
     assert seen is not None
     record = {"step": done, "epoch": round(done / per_epoch, 4), "loss": loss, "learning_rate": rate, "grad_norm": norm}
-    record |= {"rows": seen.rows, "rows_without_positives": seen.rows_without_positives}
+    record |= {"rows": seen.rows, "rows_without_positives": int(lonely)}
     if len(seen.losses) > 1:
         record |= {f"losses.{i}": value for i, value in enumerate(seen.losses)}
     for name, part in objective.named_parts():

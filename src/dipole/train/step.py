@@ -14,7 +14,7 @@ import contextlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -116,7 +116,8 @@ class Objective(nn.Module):
         if self.reach is None:
             return self.views.pairs(vectors, meta, self.score)
         vectors, meta, own = self.reach(vectors, meta)
-        return own_part(self.views.pairs(vectors, meta, self.score), vectors, own)
+        pairs = self.views.pairs(vectors, meta, self.score)
+        return replace(pairs, local=(own["queries"], own.get("keys", own["queries"])))
 
     def forward(self, sides: Mapping[str, Encoded], meta: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The scalar to differentiate. Raises DegenerateBatchError where there is nothing to compare."""
@@ -154,15 +155,6 @@ class Objective(nn.Module):
             raise DegenerateBatchError(
                 "no row of the batch has a positive", value=f"{rows} rows", remedy="check the labels, or raise step.batch_size"
             )
-
-
-def own_part(pairs: Pairs, vectors: Mapping[str, Vectors], own: Mapping[str, slice]) -> Pairs:
-    """Pairs over all processes, with the rows and columns this process answers for."""
-    from dataclasses import replace
-
-    rows = next((own[name] for name, v in vectors.items() if v is pairs.queries), own["queries"])
-    cols = own.get("keys", rows)
-    return replace(pairs, local=(rows, cols))
 
 
 def prepared(encoder: Encoder, batch: Batch, micro_batch_size: int) -> tuple[dict[str, list[Tensors]], dict[str, torch.Tensor]]:
