@@ -1,0 +1,74 @@
+"""Bootstrap intervals: how far a figure would move had other queries been drawn.
+
+Percentile intervals (Efron 1979) over items drawn with replacement; seeded, so equal input gives equal output.
+
+>>> paired_interval([0.0, 0.0, 0.0], [0.5, 0.5, 0.5])
+(0.5, 0.5)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dipole.core.errors import DataError, ParameterError
+
+Floats = NDArray[np.float64]
+_BLOCK = 2_000_000  # numbers drawn at once
+
+
+def interval(values: ArrayLike, seed: int = 0, samples: int = 10_000, level: float = 0.95) -> tuple[float, float]:
+    """(low, high) of the mean of (N,) values."""
+    data = _numbers("values", values)
+    means = [data[drawn].mean(axis=1) for drawn in _draws(len(data), seed, samples)]
+    return _percentiles(np.concatenate(means), level)
+
+
+def paired_interval(before: ArrayLike, after: ArrayLike, seed: int = 0, samples: int = 10_000, level: float = 0.95) -> tuple[float, float]:
+    """(low, high) of the mean of ``after - before``, the same (N,) queries measured twice.
+
+    The difference is significant at ``1 - level`` where 0 lies outside. Raises DataError where the lengths differ.
+    """
+    first, second = _numbers("before", before), _numbers("after", after)
+    if len(first) != len(second):
+        raise DataError("paired_interval: both must measure the same queries", value=(len(first), len(second)))
+    return interval(second - first, seed, samples, level)
+
+
+def statistic_interval(
+    columns: Sequence[ArrayLike],
+    statistic: Callable[..., Floats],
+    seed: int = 0,
+    samples: int = 2_000,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """(low, high) of ``statistic``, which maps (S, N) resampled columns to (S,) numbers. Undefined resamples are left out."""
+    data = [_numbers(f"columns[{i}]", column) for i, column in enumerate(columns)]
+    found = np.concatenate([statistic(*(c[drawn] for c in data)) for drawn in _draws(len(data[0]), seed, samples)])
+    found = found[np.isfinite(found)]
+    return _percentiles(found, level) if len(found) else (float("nan"), float("nan"))
+
+
+def _draws(n: int, seed: int, samples: int) -> Iterator[NDArray[np.int64]]:
+    if samples < 1:
+        raise ParameterError("bootstrap", "samples", "a whole number above 0", samples)
+    chance = np.random.default_rng(seed)
+    block = max(1, _BLOCK // n)
+    for start in range(0, samples, block):
+        yield chance.integers(0, n, size=(min(block, samples - start), n))
+
+
+def _percentiles(found: Floats, level: float) -> tuple[float, float]:
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _numbers(name: str, values: ArrayLike) -> Floats:
+    data = np.asarray(values, dtype=np.float64)
+    if data.ndim != 1 or not len(data):
+        raise DataError(f"bootstrap: {name} must be a list of at least one number", value=data.shape)
+    if not np.isfinite(data).all():
+        raise DataError(f"bootstrap: {name} must be finite", value=float(data[~np.isfinite(data)][0]))
+    return data

@@ -1,0 +1,68 @@
+"""Evaluation for people (a table) and for programs (a JSON file)."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all. Not-a-number becomes null, as JSON has none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(_finite(value), file, indent=2, ensure_ascii=False, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def table(found: dict[str, dict[str, Any]]) -> Any:
+    """A Rich table: task, metric, figure, 95% interval."""
+    from rich.table import Table
+
+    shown = Table(box=None, pad_edge=False)
+    for title, side in (("task", "left"), ("metric", "left"), ("value", "right"), ("95% interval", "right"), ("over", "right")):
+        shown.add_column(title, justify=side, overflow="fold")  # type: ignore[arg-type]
+    for task, entry in found.items():
+        for place, (metric, bounds) in enumerate(entry["interval"].items()):
+            over = f"{entry['counts'].get('queries', entry['counts'].get('pairs'))} {'queries' if 'queries' in entry['counts'] else 'pairs'}"
+            shown.add_row(
+                "" if place else task,
+                metric,
+                f"{entry[metric]:.4f}",
+                f"{bounds[0]:.4f} .. {bounds[1]:.4f}",
+                "" if place else over,
+            )
+    return shown
+
+
+def remarks(entry: dict[str, Any]) -> list[str]:
+    """What a reader should know about the figures: texts cut, queries or judgements left out, notes."""
+    said = list(entry["notes"])
+    cut = entry["truncated"]
+    if cut["texts"]:
+        said.append(f"{cut['texts']} of {cut['of']} texts were cut to {cut['max_tokens']} tokens")
+    words = {
+        "queries_without_relevant": "queries without a relevant document were left out",
+        "queries_without_judgements": "queries without a judgement were left out",
+        "judged_queries_missing": "judged queries are not in the file of queries",
+        "judgements_outside_corpus": "judgements name a document outside the corpus and count as misses",
+        "self_matches_left_out": "queries' own documents were left out",
+    }
+    said += [f"{entry['counts'][key]} {text}" for key, text in words.items() if entry["counts"].get(key)]
+    return said
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and value != value else value
