@@ -2,7 +2,6 @@
 
 import os
 import socket
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +12,7 @@ import torch.multiprocessing as mp
 
 from dipole.core import ranks
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "losses"))
-from catalogue import LOSSES, pairs_for, ring_pairs_for
+from tests.catalogue import LOSSES, pairs_for, ring_pairs_for
 
 LENGTHS = {2: [5, 8], 4: [3, 6, 1, 4]}  # uneven on purpose
 DIM = 6

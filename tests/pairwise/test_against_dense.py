@@ -34,7 +34,7 @@ def compare(fn, pairs, wanted, leaves, tile, params=None, channels=None):
     outcomes = []
     for backend in (dense, eager):
         problem, tensors = build(fn, pairs, wanted, params or {}, channels or {})
-        extra = () if backend is dense else (Plan(*tile, 1.0, 0, 0),)
+        extra = () if backend is dense else (Plan(*tile, 0),)
         results = backend(problem, tensors, *extra)
         flat = {}
         for name, value in results.items():

@@ -158,19 +158,23 @@ class Pairs:
 
     # -- further columns ---------------------------------------------------------------------------------------------
 
-    def with_negatives(self, vectors: Vectors, owner: torch.Tensor | None = None) -> Pairs:
-        """Add columns that are positive for nobody: mined negatives, a queue.
+    def with_negatives(self, vectors: Vectors, owner: torch.Tensor | None = None, copy_of: torch.Tensor | None = None) -> Pairs:
+        """Add columns that are positive for nobody: mined negatives, a queue, the other view of every query.
 
         ``owner`` (K,) int64: the row each belongs to, and only that row sees it; -1 or no owner at all: every row does.
-        Ragged negatives are one flat tensor with owners repeated as needed.
+        Ragged negatives are one flat tensor with owners repeated as needed. ``copy_of`` (K,) int64: the row each is a copy
+        of, and that row does not see it (a query against its own vector).
         """
-        _, m = self.shape
+        n, m = self.shape
         k = side_length(vectors)
         keys = _concatenate(self.keys, vectors)
         excluded = tuple(r.widened(k) for r in self.excluded)
         if owner is not None:
             _one_each("with_negatives: owner", owner, k)
             excluded += (Owned(torch.cat([owner.new_full((m,), -1), owner])),)
+        if copy_of is not None:
+            _one_each("with_negatives: copy_of", copy_of, k)
+            excluded += (Match(torch.arange(n, device=copy_of.device), torch.cat([copy_of.new_full((m,), -1), copy_of])),)
         cols = {name: torch.cat([t, t.new_full((k, *t.shape[1:]), -1)]) for name, t in self.cols.items()}
         return replace(
             self,

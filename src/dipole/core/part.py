@@ -151,7 +151,7 @@ def _named_arguments(cls: type, init: Callable[..., None]) -> Callable[..., None
     return checked
 
 
-@dataclass_transform(field_specifiers=(positive, at_least, between, real, choice, switch, words, optional))
+@dataclass_transform()  # no field_specifiers: their defaults are positional, which type checkers would not see
 def part(cls: type[T]) -> type[T]:
     """Declare a class as a part. See the module's text.
 
@@ -167,7 +167,7 @@ def part(cls: type[T]) -> type[T]:
     cls.__post_init__ = __post_init__  # type: ignore[attr-defined]
     module = issubclass(cls, nn.Module)
     declared = dataclasses.dataclass(frozen=not module, eq=not module, repr=not module)(cls)
-    declared.__init__ = _named_arguments(declared, declared.__init__)  # type: ignore[misc]
+    declared.__init__ = _named_arguments(declared, declared.__init__)  # type: ignore[method-assign]
     declared.__is_part__ = True  # type: ignore[attr-defined]
     return declared
 

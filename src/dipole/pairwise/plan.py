@@ -1,14 +1,11 @@
-"""How large a tile may be: the bytes a tile costs, measured on a small one, against the bytes a pass may allocate."""
+"""How large a tile may be: what a tile costs, measured on small ones, against the bytes a pass may allocate."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from dipole.core.errors import EngineError
 from dipole.pairwise.problem import Problem
@@ -19,14 +16,25 @@ _ENOUGH = {"cpu": 1024 * 1024, "cuda": 8192 * 4096}
 
 
 @dataclass(frozen=True)
+class Cost:
+    """Bytes a tile of n x m needs: ``per_entry`` n m + ``per_line`` (n + m)."""
+
+    per_entry: float
+    per_line: float
+
+    def of(self, rows: int, cols: int) -> int:
+        return math.ceil(self.per_entry * rows * cols + self.per_line * (rows + cols))
+
+
+@dataclass(frozen=True)
 class Plan:
     """The tiling of one pass. ``bytes`` bounds what the pass allocates at any moment beyond results and gradients."""
 
     tile_rows: int
     tile_cols: int
-    bytes_per_entry: float
     bytes: int
-    gradient_bytes: int  # float32 gradients of both sides: the part that grows as batch x dim
+    gradient_bytes: int = 0  # float32 gradients of both sides: the part that grows as batch x dim
+    cost: Cost = Cost(0.0, 0.0)
 
     def __str__(self) -> str:
         return (
@@ -35,49 +43,32 @@ class Plan:
         )
 
 
-def plan(problem: Problem, tensors: list[torch.Tensor], workspace_bytes: int, bytes_per_entry: float) -> Plan:
+def plan(problem: Problem, tensors: list[torch.Tensor], workspace_bytes: int, cost: Cost) -> Plan:
     """The largest near-square tile within the bound.
 
     Raises EngineError where not even one entry fits.
     """
     n, m = problem.shape
-    allowed = int(workspace_bytes / bytes_per_entry)
-    if allowed < 1:
+    if cost.of(1, 1) > workspace_bytes:
         raise EngineError(
-            f"workspace_bytes={workspace_bytes} cannot hold one entry of the score matrix, which needs {bytes_per_entry:.0f}; raise it"
+            f"workspace_bytes={workspace_bytes} cannot hold one entry of the score matrix, which needs {cost.of(1, 1)}; raise it"
         )
-    enough = min(allowed, _ENOUGH.get(problem.pairs.device.type, _ENOUGH["cuda"]))
-    side = math.isqrt(enough)
+    side = (-cost.per_line + math.sqrt(cost.per_line**2 + cost.per_entry * workspace_bytes)) / cost.per_entry
+    side = max(1, int(min(side, math.isqrt(_ENOUGH.get(problem.pairs.device.type, _ENOUGH["cuda"])))))
+    enough = side * side
     cols = _even(m, max(1, min(m, side)))
-    rows = _even(n, max(1, min(n, enough // cols)))
-    cols = _even(m, max(1, min(m, enough // rows)))
+    rows = _even(n, _most(enough, cols, cost, workspace_bytes, n))
+    cols = _even(m, _most(enough, rows, cost, workspace_bytes, m))
     gradients = sum(4 * t.numel() for t in tensors if t.requires_grad)
-    return Plan(rows, cols, bytes_per_entry, math.ceil(rows * cols * bytes_per_entry), gradients)
+    return Plan(rows, cols, cost.of(rows, cols), gradients, cost)
+
+
+def _most(enough: int, other: int, cost: Cost, workspace: int, length: int) -> int:
+    """The longest side of a tile whose other side is given."""
+    fits = (workspace - cost.per_line * other) / (cost.per_entry * other + cost.per_line)
+    return max(1, min(length, enough // other, int(fits)))
 
 
 def _even(length: int, most: int) -> int:
     """A tile side of at most ``most`` that cuts ``length`` into equal pieces rather than leaving a sliver."""
     return math.ceil(length / math.ceil(length / most))
-
-
-class _Allocations(TorchDispatchMode):
-    """Adds up the bytes of every new storage that operations return."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        held = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
-        out = func(*args, **(kwargs or {}))
-        for t in tree_leaves(out):
-            if isinstance(t, torch.Tensor) and t.untyped_storage().data_ptr() not in held:
-                self.bytes += t.untyped_storage().nbytes()
-        return out
-
-
-def count_bytes(work: Any) -> int:
-    """Bytes of all new storages while ``work()`` runs: more than it holds at once, never less."""
-    with _Allocations() as counted:
-        work()
-    return counted.bytes

@@ -20,7 +20,7 @@ from dipole.core.errors import EngineError
 from dipole.core.pairs import Pairs
 from dipole.pairwise.dense import dense
 from dipole.pairwise.eager import eager
-from dipole.pairwise.plan import WORKSPACE_BYTES, Plan, plan
+from dipole.pairwise.plan import WORKSPACE_BYTES, Cost, Plan, plan
 from dipole.pairwise.probe import probe
 from dipole.pairwise.problem import Channel, Problem, build
 from dipole.pairwise.reductions import LogMeanExp, LogSumExp, Max, Mean, Reduction, Sum, Top, TopK
@@ -57,13 +57,13 @@ def reduce(
     if not wanted:
         raise EngineError("nothing to reduce: name at least one reduction, for example total=Sum('total')")
     problem, tensors = build(fn, pairs, wanted, params or {}, channels or {})
-    bytes_per_entry = probe(problem, tensors)
+    cost = probe(problem, tensors)
     results: dict[str, Any] = {}
     if pairs.ring is not None:
-        results = ring(problem, tensors, plan(problem, tensors, workspace_bytes, bytes_per_entry))
+        results = ring(problem, tensors, plan(problem, tensors, workspace_bytes, cost))
         return SimpleNamespace(**{name: v[0] if wanted[name].axis == "total" else v for name, v in results.items()})
     for part in _passes(problem):
-        results |= _run(part, tensors, backend, workspace_bytes, bytes_per_entry)
+        results |= _run(part, tensors, backend, workspace_bytes, cost)
     for name, reduction in wanted.items():
         if reduction.axis == "total" and not isinstance(results[name], Top):
             results[name] = results[name][0]
@@ -102,12 +102,12 @@ def _passes(problem: Problem) -> list[Problem]:
     return parts
 
 
-def _run(problem: Problem, tensors: list[torch.Tensor], backend: str, workspace_bytes: int, bytes_per_entry: float) -> dict[str, Any]:
+def _run(problem: Problem, tensors: list[torch.Tensor], backend: str, workspace_bytes: int, cost: Cost) -> dict[str, Any]:
     n, m = problem.shape
     if backend == "dense" or (backend == "auto" and n * m <= TINY):
         with torch.autocast(tensors[0].device.type, enabled=False):
             return dense(problem, tensors)
-    planned = plan(problem, tensors, workspace_bytes, bytes_per_entry)
+    planned = plan(problem, tensors, workspace_bytes, cost)
     return eager(problem, tensors, planned)
 
 

@@ -1,0 +1,120 @@
+"""One contract for every loss: what holds for all of them is tested for all of them."""
+
+import copy
+import pickle
+import pkgutil
+
+import pytest
+import torch
+from tests.catalogue import LOSSES, pairs_for
+
+import dipole.losses
+
+N, D = 160, 12  # 160 x 160 entries: streamed, not dense
+
+
+def batch(dtype=torch.float32, n=N, seed=0):
+    gen = torch.Generator().manual_seed(seed)
+    q = torch.nn.functional.normalize(torch.randn(n, D, generator=gen, dtype=torch.float64), dim=1)
+    k = torch.nn.functional.normalize(q + torch.randn(n, D, generator=gen, dtype=torch.float64), dim=1)
+    labels = torch.randint(0, n // 4, (n,), generator=gen)
+    return q.to(dtype), k.to(dtype), labels
+
+
+def values_and_grads(name, q, k, labels, loss=None):
+    q, k = q.clone().requires_grad_(), k.clone().requires_grad_()
+    values = (loss or LOSSES[name]())(pairs_for(name, q, k, labels))
+    grads = torch.autograd.grad(values.mean(), [q, k], allow_unused=True)
+    return values.detach(), [torch.zeros_like(q) if g is None else g for g in grads]
+
+
+def test_every_loss_is_in_the_catalogue():
+    modules = [m.name for m in pkgutil.walk_packages(dipole.losses.__path__, "dipole.losses.") if not m.ispkg]
+    assert len(modules) == 5
+    covered = {type(make()).__module__ for make in LOSSES.values()}
+    assert covered == set(modules)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_streamed_equals_dense(name, monkeypatch):
+    import sys
+
+    engine = sys.modules["dipole.pairwise.reduce"]
+    q, k, labels = batch(torch.float64)
+    streamed = values_and_grads(name, q, k, labels, wide(LOSSES[name]()))
+    monkeypatch.setattr(engine, "TINY", N * N)
+    whole = values_and_grads(name, q, k, labels, wide(LOSSES[name]()))
+    torch.testing.assert_close(streamed[0], whole[0], rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(streamed[1], whole[1], rtol=1e-9, atol=1e-12)
+
+
+def wide(loss):
+    return loss.double() if isinstance(loss, torch.nn.Module) else loss
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_one_value_a_query(name):
+    values, _ = values_and_grads(name, *batch())
+    assert values.shape == (N,) and values.dtype == torch.float32 and bool(values.isfinite().all())
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_half_precision_vectors_keep_float32_statistics(name):
+    q, k, labels = batch()
+    q, k = q.bfloat16(), k.bfloat16()
+    values, grads = values_and_grads(name, q, k, labels)
+    want, want_grads = values_and_grads(name, q.float(), k.float(), labels)
+    assert values.dtype == torch.float32
+    # the same bfloat16 numbers went in, so the statistics agree as float32 ones do; only gradients are rounded back
+    torch.testing.assert_close(values, want, rtol=1e-5, atol=1e-5)
+    for got, w in zip(grads, want_grads, strict=True):
+        assert got.dtype == torch.bfloat16
+        # two shares (attraction, repulsion) are each rounded to bfloat16, 1/256 of its own size, before they are added
+        assert (got.float() - w).norm() <= w.norm() / 64
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_order_of_rows_does_not_matter(name):
+    q, k, labels = batch(torch.float64)
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(1))
+    values, grads = values_and_grads(name, q, k, labels, wide(LOSSES[name]()))
+    moved, moved_grads = values_and_grads(name, q[order], k[order], labels[order], wide(LOSSES[name]()))
+    torch.testing.assert_close(moved, values[order])
+    for a, b in zip(moved_grads, grads, strict=True):
+        torch.testing.assert_close(a, b[order])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_frozen_side_costs_no_gradient_and_changes_none(name):
+    q, k, labels = batch(torch.float64)
+    _, (want, _) = values_and_grads(name, q, k, labels, wide(LOSSES[name]()))
+    live = q.clone().requires_grad_()
+    wide(LOSSES[name]())(pairs_for(name, live, k, labels)).mean().backward()
+    torch.testing.assert_close(live.grad, want)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_copies_and_pickles_are_the_same_loss(name):
+    loss = LOSSES[name]()
+    want, _ = values_and_grads(name, *batch(), loss)
+    for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        assert torch.equal(values_and_grads(name, *batch(), other)[0], want)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_autocast_leaves_the_statistics_alone(name):
+    want, want_grads = values_and_grads(name, *batch())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got, grads = values_and_grads(name, *batch())
+    torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(grads, want_grads, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("temperature", [1e-3, 10.0])
+def test_no_temperature_makes_a_nan(name, temperature):
+    loss = LOSSES[name]()
+    kind = type(loss)
+    changed = {"sharpness": 1 / temperature} if name == "align_uniform" else {"temperature": temperature}
+    values, grads = values_and_grads(name, *batch(), kind(**changed))
+    assert bool(values.isfinite().all()) and all(bool(g.isfinite().all()) for g in grads)

@@ -1,0 +1,223 @@
+"""What the engine promises beyond right numbers: bounded memory, nothing of N x M saved, refusals that explain."""
+
+import gc
+import sys
+import weakref
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from dipole import Pairs
+from dipole.core.errors import EngineError
+from dipole.losses import DCL, AlignUniform, InfoNCE, SigLIP, SupCon
+from dipole.pairwise import Count, LogSumExp, Max, Sum, TopK, estimate, reduce, topk_search
+from dipole.pairwise.scores.max_sim import MaxSim
+
+
+class Held(TorchDispatchMode):
+    """Bytes of the storages alive at once among those made while it is on."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.peak = 0
+        self.seen = {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for t in tree_leaves(out):
+            if isinstance(t, torch.Tensor):
+                storage = t.untyped_storage()
+                if storage.data_ptr() and storage._cdata not in self.seen:
+                    size, key = storage.nbytes(), storage._cdata
+                    self.seen[key] = size
+                    self.now += size
+                    self.peak = max(self.peak, self.now)
+                    weakref.finalize(storage, self._gone, key)
+        return out
+
+    def _gone(self, key):
+        self.now -= self.seen.pop(key, 0)
+
+
+LOSSES = [InfoNCE(two_sided=True), DCL(), SigLIP(), AlignUniform(), SupCon()]
+
+
+def pairs_of(loss, n, d=16):
+    torch.manual_seed(0)
+    q, k = (torch.nn.functional.normalize(torch.randn(n, d), dim=1).requires_grad_() for _ in range(2))
+    return Pairs.labelled(q, torch.arange(n) // 4) if isinstance(loss, SupCon) else Pairs.aligned(q, k)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+def test_no_matrix_is_saved_for_backward(loss):
+    """Bytes of all saved tensors grow with N, not with N^2."""
+    saved = {}
+    for n in (512, 2048):
+        pairs, kept = pairs_of(loss, n), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, kept=kept: kept.append(t.untyped_storage()) or t, lambda t: t):
+            value = loss(pairs).mean()
+        saved[n] = sum({s.data_ptr(): s.nbytes() for s in kept}.values())
+        value.backward()
+    assert saved[2048] <= 4.2 * saved[512]
+    assert saved[2048] < 2048 * 2048  # a quarter of one float32 matrix
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("workspace", [2**18, 2**21])
+def test_the_workspace_is_bounded_as_promised(loss, workspace, monkeypatch):
+    """Peak bytes held at once stay within the bound plus what grows as N: gradients, results and their copies."""
+    front = sys.modules["dipole.pairwise.reduce"]
+    real = front.plan
+    monkeypatch.setattr(front, "plan", lambda p, t, _, cost: real(p, t, workspace, cost))
+    n, d = 2048, 4
+    pairs = pairs_of(loss, n, d)
+    loss(pairs)  # the probe's own tiles are counted once, not here
+    gc.collect()
+    with Held() as held:
+        loss(pairs).mean().backward()
+    linear = 16 * n * d * 4 + 32 * n * 8
+    assert workspace / 8 < held.peak <= workspace + linear
+    assert workspace + linear < n * n  # a quarter of one float32 matrix: the bound would see one
+
+
+def test_the_meter_of_these_tests_sees_what_is_held():
+    with Held() as held:
+        a = torch.ones(1000)
+        b = a + 1
+        assert held.now == 8000
+        del a
+        assert held.now == 4000 and held.peak == 8000
+        assert b.sum() == 2000
+
+
+def test_the_estimate_is_there_before_the_run():
+    pairs = pairs_of(InfoNCE(), 4096)
+    planned = estimate(lambda t: t.scores / 0.1, pairs, workspace_bytes=2**20, z=LogSumExp("rows"))
+    assert planned.bytes <= 2**20
+    assert planned.tile_rows * planned.tile_cols * planned.cost.per_entry <= planned.bytes
+    assert planned.gradient_bytes == 2 * 4096 * 16 * 4
+    assert "workspace" in str(planned)
+
+
+def test_token_scores_get_small_tiles_of_their_own_accord():
+    """A tile of token scores costs L x L per entry: the plan sees that by itself."""
+    q, k = ((torch.randn(64, 20, 8).requires_grad_(), torch.ones(64, 20, dtype=torch.bool)) for _ in range(2))
+    pairs = Pairs.aligned(q, k, score=MaxSim())
+    planned = estimate(lambda t: t.scores, pairs, workspace_bytes=2**20, z=LogSumExp("rows"))
+    assert planned.cost.per_entry > 20 * 20 * 4
+    gc.collect()
+    with Held() as held:
+        reduce(lambda t: t.scores, pairs, backend="eager", workspace_bytes=2**20, z=LogSumExp("rows")).z.sum().backward()
+    assert held.peak <= 2**20 + 12 * 64 * 20 * 8 * 4
+
+
+def test_a_workspace_too_small_for_one_entry_is_refused():
+    with pytest.raises(EngineError, match="cannot hold one entry"):
+        reduce(lambda t: t.scores, pairs_of(DCL(), 300), workspace_bytes=16, z=LogSumExp("rows"))
+
+
+@pytest.mark.parametrize("backend", ["eager", "dense"])
+@pytest.mark.parametrize(
+    ("fn", "what"),
+    [
+        (lambda t: t.scores.softmax(1), "columns"),
+        (lambda t: t.scores.softmax(0), "rows"),
+        (lambda t: t.scores - t.scores.mean(), "rows"),
+        (lambda t: t.scores.cumsum(0).flip(0), "rows"),
+        (lambda t: t.scores + torch.rand_like(t.scores), "rows"),
+    ],
+)
+def test_functions_that_mix_entries_are_refused(fn, what, backend):
+    with pytest.raises(EngineError, match=f"mixes {what}.*LogSumExp"):
+        reduce(fn, pairs_of(DCL(), 40), backend=backend, z=Sum("rows"))
+
+
+@pytest.mark.parametrize("backend", ["eager", "dense"])
+def test_a_gradient_that_would_be_lost_is_refused(backend):
+    log_scale = torch.zeros((), requires_grad=True)
+    with pytest.raises(EngineError, match=r"pass it on.*params"):
+        reduce(lambda t: t.scores * log_scale.exp(), pairs_of(DCL(), 40), backend=backend, z=LogSumExp("rows"))
+
+
+def test_double_backward_is_refused():
+    pairs = pairs_of(DCL(), 200)
+    value = DCL()(pairs).sum()
+    with pytest.raises(EngineError, match="double backward"):
+        torch.autograd.grad(value, pairs.queries, create_graph=True)
+
+
+def test_scores_that_are_no_numbers_are_refused():
+    whole = torch.ones(4, 3, dtype=torch.long)
+    with pytest.raises(EngineError, match="floating-point vectors"):
+        reduce(lambda t: t.scores, Pairs.aligned(whole, whole), z=Sum("rows"))
+    with pytest.raises(EngineError, match="floating-point terms.*use Count"):
+        reduce(lambda t: t.scores > 0, pairs_of(DCL(), 40), z=Sum("rows"))
+
+
+def test_terms_of_another_shape_or_name_are_refused():
+    pairs = pairs_of(DCL(), 40)
+    with pytest.raises(EngineError, match="one value per entry"):
+        reduce(lambda t: t.scores[:, :2], pairs, z=Sum("rows"))
+    with pytest.raises(EngineError, match="no term named 'logit'"):
+        reduce(lambda t: {"logits": t.scores}, pairs, z=Sum("rows", of="logit"))
+    with pytest.raises(EngineError, match="axis must be one of"):
+        reduce(lambda t: t.scores, pairs, z=Sum("row"))
+    with pytest.raises(EngineError, match="nothing to reduce"):
+        reduce(lambda t: t.scores, pairs)
+    with pytest.raises(EngineError, match="backend must be one of"):
+        reduce(lambda t: t.scores, pairs, backend="fast", z=Sum("rows"))
+    with pytest.raises(EngineError, match="no metadata 'label'"):
+        reduce(lambda t: t.scores, pairs, z=LogSumExp("rows", by="label"))
+
+
+def test_count_of_a_mask_and_max_over_everything():
+    torch.manual_seed(0)
+    q, k = torch.randn(300, 8), torch.randn(200, 8)
+    pairs = Pairs.grouped(q, k, torch.arange(300), torch.arange(200))
+    got = reduce(lambda t: {"near": t.scores > 1, "s": t.scores}, pairs, n=Count("rows", of="near"), m=Max("total", of="s"))
+    assert torch.equal(got.n, (q @ k.T > 1).sum(1))
+    torch.testing.assert_close(got.m, (q @ k.T).max())
+
+
+def test_search_finds_what_sorting_finds():
+    torch.manual_seed(0)
+    q, k = torch.randn(50, 8), torch.randn(700, 8)
+    top = topk_search(q, k, 10)
+    want = (q @ k.T).sort(dim=1, descending=True)
+    torch.testing.assert_close(top.values, want.values[:, :10])
+    assert torch.equal(top.ids, want.indices[:, :10])
+
+
+def test_search_orders_ties_by_id_and_says_when_keys_run_out():
+    q, k = torch.ones(3, 2), torch.ones(500, 2)
+    k[7] = 2
+    top = reduce(lambda t: t.scores, Pairs.grouped(q, k, torch.zeros(3).long(), torch.ones(500).long()), backend="eager", t=TopK("rows", k=4)).t
+    assert top.ids.tolist() == [[7, 0, 1, 2]] * 3
+    short = topk_search(q, k[:2], 4)
+    assert short.ids.tolist() == [[0, 1, -1, -1]] * 3
+
+
+def test_topk_tiles_agree_on_ties():
+    from dipole.pairwise.eager import eager
+    from dipole.pairwise.plan import Plan
+    from dipole.pairwise.problem import build
+
+    torch.manual_seed(0)
+    k = torch.randint(0, 3, (40, 2)).float()
+    pairs = Pairs.grouped(k[:9], k, torch.zeros(9).long(), torch.ones(40).long())
+    for tile in ((9, 40), (4, 7), (1, 1), (9, 3)):
+        problem, tensors = build(lambda t: t.scores, pairs, {"t": TopK("rows", k=6)}, {}, {})
+        got = eager(problem, tensors, Plan(*tile, 0))["t"]
+        want = (k[:9] @ k.T).sort(dim=1, descending=True, stable=True)
+        assert torch.equal(got.ids, want.indices[:, :6])
+
+
+def test_sparse_weights_and_masks_at_tiny_temperature_stay_numbers():
+    """Pain 14: a mask of -inf divided by a learned temperature. Here masks come after scaling, and nothing is NaN."""
+    t = torch.tensor(1e-4, requires_grad=True)
+    pairs = pairs_of(SupCon(), 300)
+    z = reduce(lambda tile: tile.scores / tile.params["t"], pairs, params={"t": t}, backend="eager", z=LogSumExp("rows")).z
+    z.sum().backward()
+    assert bool(z.isfinite().all()) and bool(t.grad.isfinite()) and bool(pairs.queries.grad.isfinite().all())
