@@ -32,7 +32,9 @@ def table(found: dict[str, dict[str, Any]]) -> Any:
         shown.add_column(title, justify=side, overflow="fold")  # type: ignore[arg-type]
     for task, entry in found.items():
         for place, (metric, bounds) in enumerate(entry["interval"].items()):
-            over = f"{entry['counts'].get('queries', entry['counts'].get('pairs'))} {'queries' if 'queries' in entry['counts'] else 'pairs'}"
+            over = (
+                f"{entry['counts'].get('queries', entry['counts'].get('pairs'))} {'queries' if 'queries' in entry['counts'] else 'pairs'}"
+            )
             shown.add_row(
                 "" if place else task,
                 metric,

@@ -15,7 +15,8 @@ from dipole.core.extras import need
 @dataclass(frozen=True, eq=False)
 class Result:
     """``metrics`` name -> figure · ``intervals`` name -> (low, high), 95% bootstrap · ``per_query`` column -> values, one a
-    query · ``counts`` what was seen and left out · ``policy`` the rules in words."""
+    query · ``counts`` what was seen and left out · ``policy`` the rules in words.
+    """
 
     task: str
     kind: str  # "retrieval" or "sts"
@@ -65,5 +66,7 @@ def unit_vectors(encode: Any, texts: Any, what: str) -> Any:
     broken = (~torch.isfinite(vectors).all(dim=1)).nonzero().flatten()
     if len(broken):
         rule = f"{len(broken)} of {len(vectors)} vectors of the {what} hold NaN or infinity, the first is that of item {int(broken[0])}"
-        raise DataError(rule, value=texts[int(broken[0])], remedy="the model is broken: train it with a smaller learning rate or in float32")
+        raise DataError(
+            rule, value=texts[int(broken[0])], remedy="the model is broken: train it with a smaller learning rate or in float32"
+        )
     return torch.nn.functional.normalize(vectors, dim=-1)

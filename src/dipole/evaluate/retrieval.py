@@ -79,7 +79,7 @@ def evaluate_retrieval(
 
 
 def _itself(task: RetrievalTask, asked: Sequence[int]) -> dict[int, int]:
-    """query index -> index of the document that is the query itself (same id, same text) and not judged relevant."""
+    """Query index -> index of the document that is the query itself (same id, same text) and not judged relevant."""
     at = {name: place for place, name in enumerate(task.document_ids)}
     found = {}
     for i in asked:
@@ -91,7 +91,7 @@ def _itself(task: RetrievalTask, asked: Sequence[int]) -> dict[int, int]:
 
 
 def _measure(task: RetrievalTask, names: Sequence[str], rankings: Sequence[Sequence[int]]) -> dict[str, np.ndarray[Any, Any]]:
-    """metric -> (N,) values in the order of ``names``."""
+    """Metric -> (N,) values in the order of ``names``."""
     measures = need("ir_measures", "text", "retrieval metrics")
     need("pytrec_eval", "text", "retrieval metrics")
     wanted = {measures.parse_measure(code): name for name, code in METRICS.items()}
@@ -105,7 +105,8 @@ def _measure(task: RetrievalTask, names: Sequence[str], rankings: Sequence[Seque
 
 def _run(measures: Any, task: RetrievalTask, names: Sequence[str], rankings: Sequence[Sequence[int]]) -> Iterator[Any]:
     """The rankings as a run. Ranks serve as scores, so ties are settled here; what comes after a query's last judged
-    document changes no metric and is not handed on."""
+    document changes no metric and is not handed on.
+    """
     for query, ranking in zip(names, rankings, strict=True):
         judged = task.relevant[query]
         last = max((r for r, d in enumerate(ranking) if task.document_ids[d] in judged), default=0)

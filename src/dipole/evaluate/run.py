@@ -55,7 +55,7 @@ def evaluate_encoder(
     told: Callable[[Result, dict[str, Any]], None] | None = None,
     per_query: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """task name -> figures, intervals, counts, policy, model, seconds, truncated, as JSON can hold them.
+    """Task name -> figures, intervals, counts, policy, model, seconds, truncated, as JSON can hold them.
 
     ``told`` is called after each task; ``per_query`` is a folder for one Parquet file a task.
     """

@@ -60,7 +60,9 @@ def read_similarity(path: str | Path, name: str = "") -> SimilarityTask:
                 continue
         original = width >= 7 and order == (5, 6, 4)  # some rows of STS-B carry licence columns
         if len(fields) != width and not (original and len(fields) >= 7):
-            raise DataError(f"a row must have {width} fields as the first row has, divided by tabs", path=place, line=line, value=len(fields))
+            raise DataError(
+                f"a row must have {width} fields as the first row has, divided by tabs", path=place, line=line, value=len(fields)
+            )
         if len(fields) <= max(order):
             raise DataError("a row must be sentence1, sentence2, score, divided by tabs", path=place, line=line, value=text)
         score = _number(fields[order[2]])

@@ -38,7 +38,8 @@ class RetrievalTask:
     @staticmethod
     def from_pairs(pairs: Iterable[Row | tuple[str, str]], name: str = "pairs") -> RetrievalTask:
         """Each anchor looks for its positive(s) among the positives of all pairs. Equal texts are one query or one
-        document, so a document that answers several anchors is relevant to each."""
+        document, so a document that answers several anchors is relevant to each.
+        """
         queries: dict[str, str] = {}
         documents: dict[str, str] = {}
         relevant: dict[str, dict[str, int]] = {}

@@ -25,7 +25,9 @@ def files_of(path: Path, any_ending: bool = False) -> list[Path]:
     Raises UsageError where it does not exist, holds no data file, or has an unknown ending.
     """
     if path.is_dir():
-        files = sorted(p for p in path.iterdir() if (any_ending or p.suffix.lower() in FORMATS) and p.is_file() and not p.name.startswith("."))
+        files = sorted(
+            p for p in path.iterdir() if (any_ending or p.suffix.lower() in FORMATS) and p.is_file() and not p.name.startswith(".")
+        )
         if not files:
             raise UsageError(f"{path}: the folder holds no data file; known endings: {', '.join(FORMATS)}")
         return files
@@ -87,11 +89,10 @@ def _jsonl(path: Path) -> Iterator[Record]:
 
 def _separated(path: Path, kind: str, header: bool) -> Iterator[Record]:
     csv.field_size_limit(2**31 - 1)
-    last = 0
+    at = [0]  # the line read last
 
     def feed() -> Iterator[str]:
-        nonlocal last
-        for last, text in lines(path):
+        for at[0], text in lines(path):
             yield text + "\n"
 
     if kind == "csv":
@@ -107,7 +108,7 @@ def _separated(path: Path, kind: str, header: bool) -> Iterator[Record]:
             return
         except csv.Error as error:
             raise DataError(f"no CSV: {error}", path=path, line=start, remedy="a quoted field must end with a quote") from None
-        number, start = start, last + 1
+        number, start = start, at[0] + 1
         if not fields or fields == [""]:
             continue
         if names is None:

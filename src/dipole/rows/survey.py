@@ -50,7 +50,8 @@ class Survey:
 
     def kind(self, column: str, strict: bool) -> str:
         """The one kind of a column, empty where it holds nothing. Mixed kinds raise DataError where ``strict``, and are
-        kept as JSON otherwise."""
+        kept as JSON otherwise.
+        """
         kinds = self.columns[column].kinds
         if len(kinds) < 2:
             return next(iter(kinds), "")
@@ -77,7 +78,8 @@ class Survey:
                 rule = f"{role} must be {' or '.join(KINDS[k] for k in allowed[:2])}, not {KINDS[kind]}"
                 raise DataError(rule, path=self.path, line=line, column=name, remedy="choose the columns: columns = 'role=column, ...'")
         if role in TEXT_ROLES[:2] and seen.empty_at is not None:
-            raise DataError(f"{role} must not be empty", path=self.path, line=seen.empty_at, column=name, remedy="fill it or remove the line")
+            rule = f"{role} must not be empty"
+            raise DataError(rule, path=self.path, line=seen.empty_at, column=name, remedy="fill it or remove the line")
 
 
 def survey(path: Path, header: bool, kind: str = "") -> Survey:
@@ -118,7 +120,7 @@ def settle_separated(found: Survey, roles: Columns) -> None:
 
 
 def one_form(found: list[Survey], roles: Columns) -> dict[str, str]:
-    """column -> kind, the same in all files. Raises DataError where a role's column is missing, mixed or of a wrong kind."""
+    """The kind of each column, the same in all files. Raises DataError where a role's column is missing, mixed or of a wrong kind."""
     used = {name for columns in roles.roles.values() for name in columns}
     kinds: dict[str, str] = {}
     for one in found:

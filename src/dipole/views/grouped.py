@@ -23,21 +23,21 @@ __all__ = ["Grouped"]
 
 @part
 class Grouped:
-    """Queries (N), keys (M >= N): ``keys.owner`` says which query each key answers.
+    """Queries (N), keys (M >= N): ``keys.group`` says which anchor each key answers.
 
-    Rows with an equal anchor form one group: the positives of one are positives of the other. A key whose text is also
-    one of row i's positives, but came with another row, is left out of row i.
+    Rows with an equal anchor form one group: the positives of one are positives of the other. A column whose text is also
+    one of row i's positives, but came with another anchor, is left out of row i.
     """
 
     share_negatives: bool = switch(True, "every row sees every row's hard negatives, not only its own")
 
     def __call__(self, rows: Sequence[Row]) -> Batch:
-        """Sides ``queries``, ``keys`` and, where any row has one, ``negatives``; owners say whose."""
+        """Sides ``queries``, ``keys`` and, where any row has one, ``negatives`` with ``negatives.owner``."""
         queries = take(rows, "anchor", "grouped")
         keys, owner = _owned(take(rows, "positive", "grouped"))
         ids = content_ids(queries)
         items = {"queries": queries, "keys": keys}
-        meta = {"queries.id": ids, "keys.id": content_ids(keys), "keys.group": ids[owner], "keys.owner": owner}
+        meta = {"queries.id": ids, "keys.id": content_ids(keys), "keys.group": ids[owner]}
         negatives, owner = _owned([row.get("negative") for row in rows])
         if negatives:
             items["negatives"] = negatives
@@ -51,27 +51,32 @@ class Grouped:
             owner = meta["negatives.owner"]
             pairs = pairs.with_negatives(sides["negatives"], torch.full_like(owner, -1) if self.share_negatives else owner)
             col_ids = torch.cat([col_ids, meta["negatives.id"]])
-        row, col = copies(meta["keys.owner"], meta["keys.id"], col_ids)
-        if not len(row):
-            return pairs
+        row, col = copies(meta["queries.id"], meta["keys.group"], meta["keys.id"], col_ids)
         return replace(pairs, duplicates=(*pairs.duplicates, Listed.of(row, col, torch.ones_like(row, dtype=torch.float32))))
 
 
-def copies(owner: torch.Tensor, key_ids: torch.Tensor, col_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(row, col) of every column that has the content of one of the row's positives but is a different column.
+def copies(
+    query_groups: torch.Tensor, key_groups: torch.Tensor, key_ids: torch.Tensor, col_ids: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(row, col) of every column with the content of one of the row's positives, the positives themselves included.
 
-    ``owner`` and ``key_ids`` (M,): the row each positive belongs to and its content; ``col_ids`` (M + K,): the columns'.
+    ``query_groups`` (N,), ``key_groups`` and ``key_ids`` (M,), ``col_ids`` (M + K,): who belongs together, equal contents.
     """
-    order = col_ids.argsort()
-    ordered = col_ids[order]
-    first = torch.searchsorted(ordered, key_ids)
-    many = (torch.searchsorted(ordered, key_ids, right=True) - first) * (owner >= 0) * (key_ids >= 0)
-    source = torch.repeat_interleave(torch.arange(len(key_ids), device=owner.device), many)
-    within = torch.arange(len(source), device=owner.device) - (many.cumsum(0) - many)[source]
-    col = order[first[source] + within]
-    other = col != source
-    found = torch.stack([owner[source][other], col[other]]).unique(dim=1)
+    row, key = _equal(query_groups, key_groups)
+    at, col = _equal(key_ids[key], col_ids)
+    found: torch.Tensor = torch.unique(torch.stack([row[at], col]), dim=1)
     return found[0], found[1]
+
+
+def _equal(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """All (i, j) with left[i] == right[j] >= 0."""
+    order = right.argsort()
+    ordered = right[order]
+    first = torch.searchsorted(ordered, left)
+    many = (torch.searchsorted(ordered, left, right=True) - first) * (left >= 0)
+    i = torch.repeat_interleave(torch.arange(len(left), device=left.device), many)
+    within = torch.arange(len(i), device=left.device) - (many.cumsum(0) - many)[i]
+    return i, order[first[i] + within]
 
 
 def _owned(values: Sequence[object]) -> tuple[list[object], torch.Tensor]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from dipole.core.errors import CheckpointError, ParameterError, UsageError
@@ -59,7 +61,9 @@ def _load(model: str) -> Any:
         try:
             return _open(place, offline=True)
         except Exception as error:
-            raise CheckpointError(f"{place}: the model cannot be opened ({_first_line(error)}); save it again or fetch a fresh copy") from error
+            raise CheckpointError(
+                f"{place}: the model cannot be opened ({_first_line(error)}); save it again or fetch a fresh copy"
+            ) from error
     try:
         return _open(place, offline=True)
     except Exception as error:
@@ -79,12 +83,9 @@ def _load(model: str) -> Any:
 
 
 def _open(place: str, offline: bool) -> Any:
-    import transformers
     from sentence_transformers import SentenceTransformer
 
-    bars = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()
-    try:
+    with without_bars():
         return SentenceTransformer(
             place,
             device="cpu",
@@ -92,9 +93,19 @@ def _open(place: str, offline: bool) -> Any:
             trust_remote_code=False,
             model_kwargs={"use_safetensors": True},
         )
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Silence transformers' own progress bars for a while."""
+    logging_of = need("transformers.utils.logging", "text", "text.transformer")
+    shown = logging_of.is_progress_bar_enabled()
+    logging_of.disable_progress_bar()
+    try:
+        yield
     finally:
-        if bars:
-            transformers.utils.logging.enable_progress_bar()
+        if shown:
+            logging_of.enable_progress_bar()
 
 
 def _first_line(error: Exception) -> str:

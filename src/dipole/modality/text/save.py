@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dipole.core.errors import UsageError
+from dipole.modality.text.assemble import without_bars
 
 if TYPE_CHECKING:
     from dipole.modality.text.encoders.transformer import Transformer
@@ -44,16 +45,9 @@ def save(encoder: Transformer, folder: Path, trained_from: str, notes: str) -> P
 
 
 def _write(encoder: Transformer, folder: Path, trained_from: str, notes: str) -> None:
-    import transformers
-
     os.chmod(folder, 0o777 & ~_umask())
-    bars = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()
-    try:
+    with without_bars():
         encoder.sentence.save(str(folder), create_model_card=False, safe_serialization=True)
-    finally:
-        if bars:
-            transformers.utils.logging.enable_progress_bar()
     _older_form(encoder.sentence, folder)
     (folder / "README.md").write_text(model_card(encoder, trained_from, notes), encoding="utf-8")
 

@@ -1,0 +1,57 @@
+"""``dipole encode``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    model: Annotated[str, typer.Argument(help="minilm, a model folder, a run folder, or a hub id.")],
+    data: Annotated[Path, typer.Option(help="JSONL, CSV, TSV, TXT or Parquet, or a folder of such files.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; an unfinished one is continued.")],
+    column: Annotated[str, typer.Option(help="The column that holds the text; by default the anchor's.")] = "",
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts encoded at once.")] = 32,
+    shard_rows: Annotated[int, typer.Option(min=1, help="Rows a shard; a killed run loses at most one shard.")] = 10_000,
+    max_tokens: Annotated[int, typer.Option(min=0, help="Cut texts to this length; 0 for the model's own limit.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+) -> None:
+    """Encode a file of texts into shards of vectors; a run that was killed goes on where it stopped.
+
+    The folder holds manifest.json and, per shard, a safetensors file with vectors (n, d) and rows (n), and a JSON file with the ids.
+
+    Example: dipole encode minilm --data papers.jsonl --out vectors
+    """
+    import json as format
+    import sys
+    from dataclasses import asdict
+
+    from tqdm import tqdm
+
+    from dipole.modality.text.encoders.transformer import Transformer
+    from dipole.modality.text.vectors import write_vectors
+    from dipole.rows.open import open_rows
+
+    rows = open_rows(data, anchor=column)
+    print(f"{len(rows)} rows; {rows.mapping.text()}", file=sys.stderr)
+    encoder = Transformer(model=model, max_tokens=max_tokens)
+    with tqdm(total=len(rows), unit="text", disable=None if not json else True) as bar:
+        written = write_vectors(
+            encoder,
+            rows,
+            "anchor",
+            out,
+            shard_rows=shard_rows,
+            batch_size=batch_size,
+            told=lambda done, of: bar.update(done - bar.n) and None,
+        )
+    if json:
+        print(format.dumps(asdict(written) | {"out": str(out), "dimension": encoder.dimension}))
+        return
+    print(
+        f"{out}: {written.rows} vectors of {encoder.dimension} numbers in {written.shards} shards, {written.kept} of them kept from before"
+    )
+    if written.truncated:
+        print(f"{written.truncated} of {written.seen} texts were cut to {encoder.limit} tokens", file=sys.stderr)

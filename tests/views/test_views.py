@@ -1,0 +1,150 @@
+"""Views: which rows become positive, negative or left out, against hand-written matrices."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+
+from dipole.core.errors import DataError
+from dipole.core.pairs import Pairs
+from dipole.core.protocols import Batch, Views
+from dipole.core.scores import Dot
+from dipole.views.aligned import Aligned
+from dipole.views.grouped import Grouped, copies
+from dipole.views.ids import content_ids
+from dipole.views.labelled import Labelled
+from dipole.views.same_twice import SameTwice
+
+
+def paired(views: Views, rows: list[dict[str, Any]]) -> tuple[Batch, Pairs]:
+    batch = views(rows)
+    sides = {side: torch.randn(len(items), 4) for side, items in batch.items.items()}
+    return batch, views.pairs(sides, batch.meta, Dot())
+
+
+def matrix(pairs: Pairs) -> list[str]:
+    """One text a row: + positive, . negative, blank what no objective sees."""
+    n, m = pairs.shape
+    rows, cols = slice(0, n), slice(0, m)
+    positive = pairs.positive.tile(rows, cols)
+    positive = torch.zeros(n, m, dtype=torch.bool) if positive is None else positive
+    hidden = torch.zeros(n, m, dtype=torch.bool)
+    for relation in pairs.duplicates:
+        tile = relation.tile(rows, cols)
+        hidden |= torch.zeros_like(hidden) if tile is None else tile & ~positive
+    for relation in pairs.excluded:
+        tile = relation.tile(rows, cols)
+        hidden |= torch.zeros_like(hidden) if tile is None else tile
+    return ["".join(" " if hidden[i, j] else "+" if positive[i, j] else "." for j in range(m)) for i in range(n)]
+
+
+def test_same_twice_hides_copies() -> None:
+    batch, pairs = paired(SameTwice(), [{"anchor": "a"}, {"anchor": "b"}, {"anchor": "a"}])
+    assert batch.items == {"queries": ["a", "b", "a"], "keys": ["a", "b", "a"]}
+    assert matrix(pairs) == ["+. ", ".+.", " .+"]
+
+
+def test_aligned_hides_copies_of_queries_and_of_keys() -> None:
+    rows = [
+        {"anchor": "q", "positive": "a"},
+        {"anchor": "q", "positive": "b"},
+        {"anchor": "r", "positive": "a"},
+        {"anchor": "s", "positive": "c"},
+    ]
+    _, pairs = paired(Aligned(), rows)
+    assert matrix(pairs) == ["+  .", " +..", " .+.", "...+"]
+
+
+ROWS = [
+    {"anchor": "q", "positive": "a", "negative": ["x", "b"]},
+    {"anchor": "r", "positive": "b"},
+    {"anchor": "s", "positive": "c", "negative": "y"},
+]
+
+
+def test_aligned_negatives_are_seen_by_every_row_but_never_as_a_copy_of_its_positive() -> None:
+    batch, pairs = paired(Aligned(), ROWS)
+    assert batch.items["negatives"] == ["x", "b", "y"]
+    assert batch.meta["negatives.owner"].tolist() == [0, 0, 2]
+    assert matrix(pairs) == ["+.....", ".+.. .", "..+..."]
+
+
+def test_aligned_negatives_of_the_own_row_only() -> None:
+    _, pairs = paired(Aligned(share_negatives=False), ROWS)
+    assert matrix(pairs) == ["+.... ", ".+.   ", "..+  ."]
+
+
+def test_aligned_takes_one_of_several_positives_by_torchs_generator() -> None:
+    rows = [{"anchor": f"q{i}", "positive": [f"a{i}", f"b{i}"]} for i in range(40)]
+    torch.manual_seed(3)
+    first = Aligned()(rows).items["keys"]
+    torch.manual_seed(3)
+    assert Aligned()(rows).items["keys"] == first
+    assert {key[0] for key in first} == {"a", "b"}
+    assert all(key[1:] == row["anchor"][1:] for key, row in zip(first, rows, strict=True))
+
+
+def test_grouped_keys_are_positive_for_their_group_and_copies_are_hidden() -> None:
+    rows = [
+        {"anchor": "q", "positive": ["a", "b"], "negative": ["n", "c"]},
+        {"anchor": "r", "positive": ["b", "c"]},
+        {"anchor": "q", "positive": "d"},
+    ]
+    batch, pairs = paired(Grouped(), rows)
+    assert batch.items["keys"] == ["a", "b", "b", "c", "d"]
+    assert batch.items["negatives"] == ["n", "c"]
+    # q: a, b, d are its group's; the second b is a copy. r: the first b is a copy, the negative c too.
+    assert matrix(pairs) == ["++ .+..", ". ++.. ", "++ .+.."]
+
+
+def test_copies_against_a_double_loop() -> None:
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(30):
+        m, k = 7, 4
+        queries, groups = torch.randint(-1, 4, (5,), generator=generator), torch.randint(-1, 4, (m,), generator=generator)
+        ids = torch.randint(-1, 5, (m + k,), generator=generator)
+        row, col = copies(queries, groups, ids[:m], ids)
+        wanted = {
+            (i, j) for i in range(5) for e in range(m) for j in range(m + k) if queries[i] == groups[e] >= 0 and ids[e] == ids[j] >= 0
+        }
+        assert set(zip(row.tolist(), col.tolist(), strict=True)) == wanted
+
+
+def test_labelled_with_texts_numbers_and_copies() -> None:
+    rows = [{"anchor": "a", "label": 0}, {"anchor": "b", "label": "x"}, {"anchor": "c", "label": 0}, {"anchor": "d", "label": "x"}]
+    _, pairs = paired(Labelled(), rows)
+    assert matrix(pairs) == [" .+.", ". .+", "+. .", ".+. "]
+    batch, pairs = paired(Labelled(copies=2), rows[:2])
+    assert batch.items["queries"] == ["a", "b", "a", "b"]
+    assert pairs.positives_per_row().tolist() == [1, 1, 1, 1]
+
+
+def test_labelled_refuses_graded_scores() -> None:
+    with pytest.raises(DataError, match="whole number or a text"):
+        Labelled()([{"anchor": "a", "label": 0.5}])
+
+
+@pytest.mark.parametrize("views", [SameTwice(), Aligned(), Grouped(), Labelled()])
+def test_a_missing_role_is_named(views: Views) -> None:
+    with pytest.raises(DataError, match=r"row 1 of the batch has no 'anchor'; did you mean 'anchors'"):
+        views([{"anchor": "a", "positive": "b", "label": 1}, {"anchors": "a", "positive": "b", "label": 1}])
+
+
+def test_an_empty_list_of_positives_is_refused() -> None:
+    with pytest.raises(DataError, match="empty list of positives"):
+        Aligned()([{"anchor": "a", "positive": []}])
+
+
+def test_content_ids_are_the_same_in_another_process_and_never_negative() -> None:
+    code = "from dipole.views.ids import content_ids; print(content_ids(['a', 'ä', b'a', 3]).tolist())"
+    other = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": "src", "PYTHONHASHSEED": "7"}
+    )
+    ids = content_ids(["a", "ä", b"a", 3])
+    assert other.stdout.strip() == str(ids.tolist())
+    assert (content_ids(map(str, range(10_000))) >= 0).all()
+    assert len(content_ids(map(str, range(10_000))).unique()) == 10_000
