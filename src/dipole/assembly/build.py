@@ -1,0 +1,122 @@
+"""Check a spec against the parts' own declarations, then build it: cheap parts first, the encoder last."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dipole.assembly import toml
+from dipole.assembly.discover import SINGLE, SLOTS, find
+from dipole.assembly.spec import Spec
+from dipole.core.errors import ParameterError, UnknownNameError, UsageError
+from dipole.core.part import REQUIRED, schema
+from dipole.train.recipe import Recipe
+from dipole.train.rng import seed_everything
+
+_NEEDED = ("rows", "views", "encoder", "losses")
+_RESERVED = {"losses": ("use", "weight")}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A checked entry: the class, and every parameter with defaults filled in."""
+
+    slot: str
+    use: str
+    cls: type
+    given: Mapping[str, Any]
+    values: Mapping[str, Any]
+    weight: float = 1.0
+
+
+def check(spec: Spec, complete: bool = True) -> dict[str, list[Choice]]:
+    """Every part, parameter and value checked; nothing is built. Errors name file, line, rule and remedy.
+
+    ``complete``: parameters without a default must be there too (a data file's path, say).
+    """
+    for slot in _NEEDED:
+        if not spec.parts.get(slot):
+            raise UsageError(f'{spec.path}: lacks {slot}; add it under [parts], for example {slot} = {{ use = "..." }}')
+    chosen: dict[str, list[Choice]] = {}
+    for slot in SLOTS:
+        entries = spec.parts.get(slot, [{"use": slot}] if slot in SINGLE else [])
+        chosen[slot] = [_checked(spec, slot, number, entry, complete) for number, entry in enumerate(entries)]
+    return chosen
+
+
+def resolved(spec: Spec) -> str:
+    """The recipe as TOML with every default filled in; loading it gives the same recipe."""
+    parts: dict[str, Any] = {}
+    for slot, choices in check(spec, complete=False).items():
+        entries = [
+            {
+                **({} if slot in SINGLE else {"use": c.use}),
+                **({"weight": c.weight} if c.weight != 1.0 else {}),
+                **{k: v for k, v in c.values.items() if v is not None},
+            }
+            for c in choices
+        ]
+        if entries:
+            parts[slot] = entries if len(entries) > 1 or slot == "losses" else entries[0]
+    lines = [f"{slot} = {toml.value(entry)}\n" for slot, entry in parts.items()]
+    head = toml.dumps({"schema": 1, "paper": dict(spec.paper)} if spec.paper else {"schema": 1})
+    return head + "\n[parts]\n" + "".join(lines)
+
+
+def build(spec: Spec) -> Recipe:
+    """The parts of a run. Fresh weights are drawn from the recipe's seed."""
+    chosen = check(spec)
+    step = _made(chosen["step"][0])
+    seed_everything(step.seed)
+    batches = _made(chosen["batches"][0])
+    score = [_made(c) for c in chosen["score"]]
+    losses = tuple(_made(c) for c in chosen["losses"])
+    views = _made(chosen["views"][0])
+    rows = tuple(_made(c) for c in chosen["rows"])
+    return Recipe(
+        rows=rows,
+        views=views,
+        encoder=_made(chosen["encoder"][0]),
+        losses=losses,
+        weights=tuple(c.weight for c in chosen["losses"]),
+        step=step,
+        batches=batches,
+        name=spec.id,
+        text=resolved(spec),
+        **({"score": score[0]} if score else {}),
+    )
+
+
+def _made(choice: Choice) -> Any:
+    return choice.cls(**choice.given)
+
+
+def _checked(spec: Spec, slot: str, number: int, entry: Mapping[str, Any], complete: bool) -> Choice:
+    use = entry["use"]
+    cls = find(slot, use, spec.where(slot, number)).load()
+    parameters = {p.name: p for p in schema(cls)}
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    reserved = _RESERVED.get(slot, ("use",))
+    given = {key: tuple(v) if isinstance(v, list) else v for key, v in entry.items() if key not in reserved}
+    for key, value in given.items():
+        where = f"{spec.where(slot, number, key)}: {use}"
+        if key not in parameters:
+            raise UnknownNameError("parameter", key, parameters, where)
+        allows, rule = fields[key].metadata.get("allows"), parameters[key].rule
+        whole = parameters[key].type == "int" and isinstance(value, float)
+        if (allows is not None and not allows(value)) or whole:
+            default = parameters[key].default
+            remedy = f"for example {default!r}" if default not in (REQUIRED, None) else ""
+            raise ParameterError(where, key, rule.replace("number", "whole number") if whole else rule, value, remedy)
+    for name, parameter in parameters.items() if complete else ():
+        if parameter.default is REQUIRED and name not in given and fields[name].default_factory is dataclasses.MISSING:
+            told = f": {parameter.about}" if parameter.about else ""
+            remedy = "give --data FILE" if slot == "rows" else f"set {slot}.{name}"
+            raise UsageError(f"{spec.where(slot, number)}: {use} needs {name}{told}; {remedy}")
+    weight = entry.get("weight", 1.0)
+    if "weight" in reserved and (isinstance(weight, bool) or not isinstance(weight, (int, float))):
+        raise ParameterError(f"{spec.where(slot, number, 'weight')}: {use}", "weight", "a number", weight)
+    values = {name: given.get(name, p.default if p.default is not REQUIRED else None) for name, p in parameters.items()}
+    return Choice(slot, use, cls, given, values, float(weight))
