@@ -25,8 +25,9 @@ LAYERS: dict[str, int] = {
     **dict.fromkeys(["train", "evaluate", "compare", "search", "decode"], 4),
     "assembly": 5,
     "recipes": 5,
-    **dict.fromkeys(["cli", "serve"], 6),
-    "__main__": 7,
+    "demo": 6,
+    **dict.fromkeys(["cli", "serve"], 7),
+    "__main__": 8,
 }
 # Activities take parts, pairwise and core; what they need of a modality comes in as an argument.
 NOT_EVEN_BELOW = {(activity, "modality") for activity in ("train", "evaluate", "compare", "search", "decode")}
