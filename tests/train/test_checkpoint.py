@@ -18,7 +18,9 @@ from dipole.train.rng import RandomState, seed_everything, seed_of
 
 
 def checkpoint(step: int) -> Checkpoint:
-    return Checkpoint(step, {"model": {"w": torch.full((50_000,), float(step))}, "rng-0": RandomState.now().tensors}, {"data": "x", "n": [1, 2.5]})
+    return Checkpoint(
+        step, {"model": {"w": torch.full((50_000,), float(step))}, "rng-0": RandomState.now().tensors}, {"data": "x", "n": [1, 2.5]}
+    )
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:

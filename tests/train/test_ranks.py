@@ -44,7 +44,9 @@ def processes(run: Path, world: int, code: str) -> None:
         "OMP_NUM_THREADS": "1",
     }
     children = [
-        subprocess.Popen([sys.executable, "-c", code], env={**shared, "RANK": str(r), "LOCAL_RANK": str(r)}, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", code], env={**shared, "RANK": str(r), "LOCAL_RANK": str(r)}, stderr=subprocess.PIPE, text=True
+        )
         for r in range(world)
     ]
     for child in children:

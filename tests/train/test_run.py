@@ -53,7 +53,11 @@ def test_it_learns_and_writes_a_run_folder(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["checkpoints", "log.jsonl", "model", "recipe.toml", "summary.json"]
     assert json.loads((tmp_path / "run/summary.json").read_text())["steps"] == 120
     first = read(tmp_path / "run/log.jsonl")[0]
-    assert first["log_candidates"] == pytest.approx(math.log(8)) and first["rows"] == 8 and first["temperature"] == pytest.approx(0.07, rel=0.2)
+    assert (
+        first["log_candidates"] == pytest.approx(math.log(8))
+        and first["rows"] == 8
+        and first["temperature"] == pytest.approx(0.07, rel=0.2)
+    )
     assert 1 <= first["effective_rank"] <= 8 and -1 <= first["mean_cosine"] <= 1 and first["rows_without_positives"] == 0
     assert ckpt.steps_in(tmp_path / "run") == [116, 120]  # the last two
 
@@ -67,7 +71,9 @@ def test_learning_rate_follows_warm_up_and_schedule(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stop", [5, 7])  # within the first and the second epoch, not on a save_steps boundary
-def test_resumed_equals_uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resumed_equals_uninterrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole = recipe()
     train(whole, tmp_path / "whole", show=False)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

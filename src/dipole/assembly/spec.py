@@ -47,7 +47,7 @@ class Spec:
         for place in (f"{slot}.{number}.{key}", f"{slot}.{number}", slot):
             if place in self.places:
                 return self.places[place]
-        line = _line(self.text, self.variant, slot, key)
+        line = _line(self.text, self.variant, slot, number, key)
         return f"{self.path}:{line}" if line else str(self.path)
 
     def changed(self, changes: Mapping[str, Any], why: str) -> Spec:
@@ -191,17 +191,21 @@ def _line_of_key(data: Any, path: Path, key: str) -> int:
     return next((n for n, line in enumerate(lines, 1) if wanted.match(line)), 1)
 
 
-def _line(text: str, variant: str, slot: str, key: str) -> int:
-    """The line of ``key`` of ``slot``, in the variant's table if it is there, else in [parts]; 0 if nowhere."""
-    wanted = re.compile(rf'(^|[\s{{,])"?{re.escape(key)}"?\s*=')
+def _line(text: str, variant: str, slot: str, number: int, key: str) -> int:
+    """The line of ``key`` of the slot's entry ``number``, in the variant's table or else in [parts]; 0 if nowhere."""
+    wanted = re.compile(rf'(^|[\s{{,])("?{re.escape(key)}"?)\s*=', re.MULTILINE)
     for table in ([f"variants.{variant}"] if variant else []) + ["parts"]:
-        header, now = "", ""
-        for number, line in enumerate(text.splitlines(), 1):
-            if found := re.match(r"^\s*\[+([\w.-]+)\]+\s*(#.*)?$", line):
-                header = found[1]
-                now = slot if header == f"{table}.{slot}" else ""
-            elif header == table and (found := re.match(r"^(\w+)\s*=", line)):
-                now = found[1]
-            if now == slot and (wanted.search(line) or (key == "use" and line.startswith(slot))):
-                return number
+        until_header = r"((?:.*\n(?!\[))*.*)"
+        headers = re.finditer(rf"^\[+{re.escape(table)}\.{slot}\]+{until_header}", text, re.MULTILINE)
+        own = [(m.start(1), m.end(1)) for m in headers]
+        if not own and (whole := re.search(rf"^\[{re.escape(table)}\]{until_header}", text, re.MULTILINE)):
+            entry = re.compile(rf"^{slot}\s*=((?:.*\n(?!\w|\[))*.*)", re.MULTILINE).search(text, whole.start(1), whole.end(1))
+            if entry:
+                inner = [(m.start(), m.end()) for m in re.compile(r"\{[^{}]*\}").finditer(text, entry.start(1), entry.end(1))]
+                own = inner or [(entry.start(), entry.end())]
+        if number < len(own):
+            start, stop = own[number]
+            found = wanted.search(text, start, stop)
+            if found or key == "use":
+                return text.count("\n", 0, found.start(2) if found else start) + 1
     return 0

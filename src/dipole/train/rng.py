@@ -35,7 +35,7 @@ class RandomState:
             "python": torch.tensor([version, *words], dtype=torch.int64),
             "python.gauss": torch.tensor([] if gauss is None else [gauss], dtype=torch.float64),
         }
-        if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
             tensors["cuda"] = torch.cuda.get_rng_state()
         numpy = _numpy()
         if numpy is not None:

@@ -1,0 +1,172 @@
+"""Recipe files: what they may hold, what they may not, and where an error is."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dipole.assembly import toml
+from dipole.assembly.build import build, check, resolved
+from dipole.assembly.discover import SLOTS, discover
+from dipole.assembly.spec import load
+from dipole.core.errors import MissingExtraError, UnknownNameError, UsageError
+
+GOOD = """schema = 1
+[paper]
+title = "T"
+[parts]
+rows = { use = "toy.sentences", count = 40 }
+views = "aligned"
+encoder = "toy.bag"
+score = { use = "cosine" }
+losses = [
+  { use = "infonce", temperature = 0.1, weight = 2 },
+  { use = "dcl" },
+]
+[parts.step]
+batch_size = 8
+max_steps = 3
+[variants.hot]
+losses = { use = "siglip", bias = -5.0 }
+[variants.slow]
+step = { learning_rate = 1e-6 }
+"""
+
+
+def write(folder: Path, text: str, name: str = "mine.toml") -> Path:
+    file = folder / name
+    file.write_text(text)
+    return file
+
+
+def test_parts_found_by_walking() -> None:
+    assert {slot: len(discover(slot)) for slot in SLOTS} == {slot: len(EXPECTED[slot]) for slot in SLOTS}
+    for slot in SLOTS:
+        assert set(discover(slot)) == EXPECTED[slot]
+        for found in discover(slot).values():
+            assert found.load().__name__ == found.cls
+
+
+EXPECTED = {
+    "rows": {"file", "text.code", "text.lines", "toy.sentences"},
+    "batches": {"batches"},
+    "views": {"aligned", "grouped", "labelled", "same_twice"},
+    "encoder": {"text.transformer", "toy.bag"},
+    "score": {
+        "bilinear", "cosine", "distance_power", "gated_cosine", "gaussian", "max_sim",
+        "neg_squared_distance", "polynomial", "scaled_cosine", "soft_interaction",
+    },
+    "losses": {"align_uniform", "dcl", "infonce", "siglip", "supcon"},
+    "step": {"step"},
+}  # fmt: skip
+
+
+def test_built_as_written(tmp_path: Path) -> None:
+    recipe = build(load(write(tmp_path, GOOD)))
+    assert [type(x).__name__ for x in recipe.losses] == ["InfoNCE", "DCL"] and recipe.weights == (2.0, 1.0)
+    assert recipe.losses[0].temperature == 0.1 and recipe.step.batch_size == 8 and len(recipe.rows[0]) == 40  # type: ignore[union-attr]
+    assert recipe.step.learning_rate == 2e-5 and type(recipe.score).__name__ == "Cosine"
+
+
+def test_variants_merge_or_replace(tmp_path: Path) -> None:
+    file = write(tmp_path, GOOD)
+    assert [e["use"] for e in load(file, "hot").parts["losses"]] == ["siglip"]
+    assert load(file, "slow").parts["step"] == [{"use": "step", "batch_size": 8, "max_steps": 3, "learning_rate": 1e-6}]
+    with pytest.raises(UnknownNameError, match="did you mean 'slow'"):
+        load(file, "slwo")
+
+
+def test_extends_one_level(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    child = write(tmp_path, f'schema = 1\nextends = "{tmp_path}/mine.toml"\n[parts]\nstep = {{ batch_size = 4 }}\n', "child.toml")
+    assert load(child).parts["step"][0] == {"use": "step", "batch_size": 4, "max_steps": 3}
+    assert load(child, "hot").parts["losses"][0]["bias"] == -5.0
+    grandchild = write(tmp_path, f'schema = 1\nextends = "{child}"\n', "grandchild.toml")
+    with pytest.raises(UsageError, match="only one level"):
+        load(grandchild)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "expected"),
+    [
+        ('"infonce", temperature', '"infonce", temprature', 10, "unknown parameter 'temprature'; did you mean 'temperature'"),
+        ('use = "dcl"', 'use = "dlc"', 11, "unknown losses part 'dlc'; did you mean 'dcl'"),
+        ('"toy.bag"', '"toy.bga"', 7, "unknown encoder part 'toy.bga'; did you mean 'toy.bag'"),
+        ("batch_size = 8", "batch_size = 1", 14, "batch_size must be a number of at least 2, got 1"),
+        ("batch_size = 8", "batch_size = 8.5", 14, "batch_size must be a whole number"),
+        ("bias = -5.0", 'bias = "x"', 17, "bias must be a finite number, got 'x'"),
+        ("weight = 2", 'weight = "2"', 10, "weight must be a number"),
+    ],
+)
+def test_errors_in_parts_name_file_line_and_remedy(tmp_path: Path, old: str, new: str, line: int, expected: str) -> None:
+    assert old in GOOD
+    file = write(tmp_path, GOOD.replace(old, new))
+    with pytest.raises(UsageError) as caught:
+        check(load(file, "hot" if "bias" in old else ""))
+    assert f"{file}:{line}: " in str(caught.value) and expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("schema = 1", "schema = 2", "must begin with schema = 1"),
+        ("[paper]", "[papre]", "did you mean 'paper'"),
+        ('title = "T"', 'titel = "T"', "did you mean 'title'"),
+        ("views =", "vews =", "unknown slot 'vews'; did you mean 'views'"),
+        ('views = "aligned"', "views = 3", "views must be a table"),
+        ('views = "aligned"', "views = { role = 'x' }", "must name a part"),
+        ('encoder = "toy.bag"', 'encoder = ["toy.bag", "toy.bag"]', "encoder holds one part"),
+        ('encoder = "toy.bag"', "", "lacks encoder"),
+        ("schema = 1", "schema = = 1", "is not valid TOML"),
+    ],
+)
+def test_errors_in_the_file(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    file = write(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(UsageError, match=r"mine\.toml") as caught:
+        check(load(file))
+    assert expected in str(caught.value)
+
+
+def test_settings_from_outside(tmp_path: Path) -> None:
+    file = write(tmp_path, GOOD)
+    spec = load(
+        file, changes=["losses.1.temperature=0.5", "encoder.dimension=8", "step.schedule=cosine", "rows.count=20", "batches.last=keep"]
+    )
+    recipe = build(spec)
+    assert recipe.losses[1].temperature == 0.5 and recipe.encoder.dimension == 8 and len(recipe.rows[0]) == 20  # type: ignore[union-attr, attr-defined]
+    assert recipe.step.schedule == "cosine" and recipe.batches.last == "keep"
+    for wrong in ("losses.7.temperature=1", "step", "step.a.b=1"):
+        with pytest.raises(UsageError, match=r"--set "):
+            load(file, changes=[wrong])
+
+
+def test_resolved_text_is_the_same_recipe(tmp_path: Path) -> None:
+    spec = load(write(tmp_path, GOOD))
+    text = resolved(spec)
+    assert resolved(load(write(tmp_path, text, "again.toml"))) == text
+    assert "learning_rate = 2e-05" in text  # defaults are filled in
+
+
+def test_a_missing_package_prints_its_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'soundfile'", name="soundfile")
+
+    monkeypatch.setattr("dipole.assembly.discover.importlib.import_module", gone)
+    with pytest.raises(MissingExtraError, match=r'pip install "dipole\[text\]"'):
+        discover("encoder")["text.transformer"].load()
+
+
+PLAIN = st.recursive(
+    st.booleans() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(min_size=1), PLAIN, max_size=4))
+def test_toml_text_is_read_back(tables: dict[str, object]) -> None:
+    assert tomllib.loads(toml.dumps(tables)) == tables
