@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from dipole.views.grouped import Grouped, copies
 from dipole.views.ids import content_ids
 from dipole.views.labelled import Labelled
 from dipole.views.same_twice import SameTwice
+
+SOURCE = Path(__file__).parents[2] / "src"
 
 
 def paired(views: Views, rows: list[dict[str, Any]]) -> tuple[Batch, Pairs]:
@@ -142,7 +145,7 @@ def test_an_empty_list_of_positives_is_refused() -> None:
 def test_content_ids_are_the_same_in_another_process_and_never_negative() -> None:
     code = "from dipole.views.ids import content_ids; print(content_ids(['a', 'ä', b'a', 3]).tolist())"
     other = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": "src", "PYTHONHASHSEED": "7"}
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(SOURCE), "PYTHONHASHSEED": "7"}
     )
     ids = content_ids(["a", "ä", b"a", 3])
     assert other.stdout.strip() == str(ids.tolist())

@@ -23,7 +23,7 @@ from dipole.pairwise.topk import topk_search
 Encode = Callable[[Sequence[str]], torch.Tensor]
 METRICS = {
     "ndcg@10": "nDCG@10",
-    "mrr@10": "RR@10",
+    "mrr@10": "RR",  # cut below: trec_eval's reciprocal rank has no cutoff
     "recall@1": "R@1",
     "recall@10": "R@10",
     "recall@100": "R@100",
@@ -100,6 +100,7 @@ def _measure(task: RetrievalTask, names: Sequence[str], rankings: Sequence[Seque
     values = {name: np.zeros(len(names)) for name in METRICS}
     for found in measures.pytrec_eval.iter_calc(list(wanted), judged, _run(measures, task, names, rankings)):
         values[wanted[found.measure]][at[found.query_id]] = found.value
+    values["mrr@10"][values["mrr@10"] < 1 / 10.5] = 0.0
     return values
 
 

@@ -40,7 +40,7 @@ def locate(name: str) -> tuple[str, bool]:
     if name == "minilm":
         return str(minilm_folder()), True
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name and path.is_dir():
         return str(_model_folder(path)), True
     if path.is_file():
         raise UsageError(f"model {name!r} is a file; give the folder it lies in")

@@ -1,0 +1,77 @@
+"""The toy language and its bag of words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dipole.core.errors import CheckpointError, DataError
+from dipole.modality.toy.encoders.bag import Bag
+from dipole.modality.toy.rows.sentences import SLOTS, Sentences
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+def meaning_of(text: str) -> tuple[int, ...]:
+    words = text.split()
+    found = []
+    for slot in SLOTS:
+        (value,) = (i for i, names in enumerate(slot) if set(names) & set(words))
+        found.append(value)
+    return tuple(found)
+
+
+def test_paraphrases_mean_the_same_in_other_words() -> None:
+    rows = list(Sentences(count=300))
+    for row in rows:
+        assert meaning_of(row["anchor"]) == meaning_of(row["positive"]) == row["meaning"]
+        content = set(row["anchor"].split()) - {"the", "in"}
+        assert not content & set(row["positive"].split())
+        assert sum(a != b for a, b in zip(meaning_of(row["negative"]), row["meaning"], strict=True)) == 1
+    assert len({row["label"] for row in rows}) == 300
+
+
+def test_a_seed_gives_the_same_rows_everywhere() -> None:
+    code = "from dipole.modality.toy.rows.sentences import Sentences; print(Sentences(count=20, seed=5).fingerprint)"
+    other = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(SOURCE), "PYTHONHASHSEED": "9"}
+    )
+    assert other.stdout.strip() == Sentences(count=20, seed=5).fingerprint
+    assert Sentences(count=20, seed=6).fingerprint != Sentences(count=20, seed=5).fingerprint
+    assert Sentences(count=1400)[1296]["label"] == Sentences(count=1400)[0]["label"]
+
+
+def test_bag_against_its_formula() -> None:
+    bag = Bag(dimension=8).eval()
+    inputs = bag.prepare(["the dog", "Dog", ""])
+    encoded = bag(inputs)
+    the, dog = (bag.embedding.weight[i] for i in inputs["words"][0])
+    torch.testing.assert_close(encoded.pre_norm[0], bag.linear.weight @ ((the + dog) / 2))
+    torch.testing.assert_close(encoded.pooled[1], torch.nn.functional.normalize(bag.linear.weight @ dog, dim=0))
+    assert encoded.pooled[2].abs().sum() == 0
+    torch.testing.assert_close(bag.encode(["the dog", "Dog", ""], batch_size=1), encoded.pooled.detach())
+
+
+def test_bag_has_dropout_and_learns() -> None:
+    bag = Bag()
+    inputs = bag.prepare(["the dog sees the ball"])
+    assert not torch.equal(bag(inputs).pooled, bag(inputs).pooled)
+    bag(inputs).pooled.sum().backward()
+    assert bag.embedding.weight.grad.abs().sum() > 0
+
+
+def test_bag_is_saved_and_loaded(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    bag = Bag(dimension=8, dropout=0.3)
+    again = Bag.load(bag.save(tmp_path / "bag"))
+    assert again.identity == bag.identity
+    assert again.dropout == 0.3
+    assert Bag(dimension=8).identity != bag.identity
+    with pytest.raises(CheckpointError, match=r"no toy\.bag"):
+        Bag.load(tmp_path)
+    with pytest.raises(DataError, match="must be a text"):
+        bag.prepare([1])
