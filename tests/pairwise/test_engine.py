@@ -16,6 +16,15 @@ from dipole.pairwise import Count, LogSumExp, Max, Sum, TopK, estimate, reduce, 
 from dipole.pairwise.scores.max_sim import MaxSim
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tiny tiles on several threads measure the threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 class Held(TorchDispatchMode):
     """Bytes of the storages alive at once among those made while it is on."""
 
@@ -65,19 +74,19 @@ def test_no_matrix_is_saved_for_backward(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
-@pytest.mark.parametrize("workspace", [2**18, 2**21])
+@pytest.mark.parametrize("workspace", [2**17, 2**19])
 def test_the_workspace_is_bounded_as_promised(loss, workspace, monkeypatch):
     """Peak bytes held at once stay within the bound plus what grows as N: gradients, results and their copies."""
     front = sys.modules["dipole.pairwise.reduce"]
     real = front.plan
     monkeypatch.setattr(front, "plan", lambda p, t, _, cost: real(p, t, workspace, cost))
-    n, d = 2048, 4
+    n, d = 1024, 4
     pairs = pairs_of(loss, n, d)
     loss(pairs)  # the probe's own tiles are counted once, not here
     gc.collect()
     with Held() as held:
         loss(pairs).mean().backward()
-    linear = 16 * n * d * 4 + 32 * n * 8
+    linear = 8 * n * d * 4 + 24 * n * 8
     assert workspace / 8 < held.peak <= workspace + linear
     assert workspace + linear < n * n  # a quarter of one float32 matrix: the bound would see one
 

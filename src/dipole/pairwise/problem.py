@@ -13,6 +13,7 @@ import torch
 
 from dipole.core.errors import EngineError
 from dipole.core.pairs import Pairs, side_length, wide
+from dipole.core.relations import Relation
 from dipole.core.scores import Score, Vectors
 from dipole.pairwise.reductions.base import Reduction, Spot
 from dipole.pairwise.tile import Tile, TileFunction
@@ -74,28 +75,13 @@ class Problem:
 
     def tile(self, products: Sequence[torch.Tensor], blocks: Sequence[torch.Tensor], rows: slice, cols: slice) -> Tile:
         """The tile at (rows, cols) from its products and blocks."""
-        scored: dict[str, torch.Tensor] = {}
-        of_score: dict[str, tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]] = {n: ([], [], []) for n in self.scores}
-        row_meta = {name: t[rows, None] for name, t in self.pairs.rows.items()}
-        col_meta = {name: t[None, cols] for name, t in self.pairs.cols.items()}
-        params: dict[str, torch.Tensor] = {}
-        waiting = iter(products)
-        for slot, block in zip(self.layout, blocks, strict=True):
-            if slot.kind == "left":
-                of_score[slot.name][0].append(next(waiting))
-            elif slot.kind == "param":
-                params[slot.name] = block
-            elif slot.kind in ("row", "col") and slot.name.startswith("@"):
-                of_score[slot.name[1:]][1 if slot.kind == "row" else 2].append(block)
-            elif slot.kind == "row":
-                row_meta[slot.name] = block[:, None]
-            elif slot.kind == "col":
-                col_meta[slot.name] = block[None, :]
-        for name, score in self.scores.items():
-            p, r, c = of_score[name]
-            scored[name] = score.tile(tuple(p), tuple(r), tuple(c))
-        own = scored.pop("")
-        return Tile(own, row_meta, col_meta, params, scored, (rows, cols), self.pairs.positive)
+        return assemble(self.layout, self.scores, products, blocks, *self.metadata(rows, cols), (rows, cols), self.pairs.positive)
+
+    def metadata(self, rows: slice, cols: slice) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """The tile's share of the metadata that carries no gradient, (n, 1, ...) and (1, m, ...)."""
+        tracked = {(slot.kind, slot.name) for slot in self.layout}
+        row_meta = {name: t[rows, None] for name, t in self.pairs.rows.items() if ("row", name) not in tracked}
+        return row_meta, {name: t[None, cols] for name, t in self.pairs.cols.items() if ("col", name) not in tracked}
 
     def keep(self, tile: Tile) -> torch.Tensor | None:
         """(n, m) bool: the entries that count; None where all do."""
@@ -149,6 +135,40 @@ class Problem:
             rows,
             segments,
         )
+
+
+def assemble(
+    layout: tuple[Slot, ...],
+    scores: Mapping[str, Score],
+    products: Sequence[torch.Tensor],
+    blocks: Sequence[torch.Tensor],
+    row_meta: dict[str, torch.Tensor],
+    col_meta: dict[str, torch.Tensor],
+    at: tuple[slice, slice],
+    relation: Relation,
+    index: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> Tile:
+    """A tile from its tensors."""
+    of_score: dict[str, tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]] = {n: ([], [], []) for n in scores}
+    params: dict[str, torch.Tensor] = {}
+    taken = 0
+    for slot, block in zip(layout, blocks, strict=True):
+        if slot.kind == "left":
+            of_score[slot.name][0].append(products[taken])
+            taken += 1
+        elif slot.kind == "param":
+            params[slot.name] = block
+        elif slot.kind == "row" and slot.name.startswith("@"):
+            of_score[slot.name[1:]][1].append(block)
+        elif slot.kind == "col" and slot.name.startswith("@"):
+            of_score[slot.name[1:]][2].append(block)
+        elif slot.kind == "row":
+            row_meta[slot.name] = block[:, None]
+        elif slot.kind == "col":
+            col_meta[slot.name] = block[None, :]
+    scored = {name: score.tile(*(tuple(part) for part in of_score[name])) for name, score in scores.items()}
+    own = scored.pop("")
+    return Tile(own, row_meta, col_meta, params, scored, at, relation, index)
 
 
 def build(

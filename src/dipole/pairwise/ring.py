@@ -70,8 +70,8 @@ def _fold(total: Reduction, rows: dict[str, torch.Tensor]) -> torch.Tensor:
 class _Number(Count):
     """How many entries count, whatever their value."""
 
-    def add(self, state: Any, term: torch.Tensor, keep: torch.Tensor | None, spot: Any) -> None:
-        Count.add(self, state, torch.ones((), device=term.device).expand(term.shape), keep, spot)
+    def true(self, term: torch.Tensor, keep: torch.Tensor | None) -> torch.Tensor:
+        return torch.ones_like(term, dtype=torch.bool) if keep is None else keep
 
 
 class _Ring(torch.autograd.Function):

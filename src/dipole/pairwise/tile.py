@@ -29,15 +29,20 @@ class Tile:
     channels: Mapping[str, torch.Tensor]
     at: tuple[slice, slice]
     relation: Relation
+    index: tuple[torch.Tensor, torch.Tensor] | None = None  # ids of rows and columns, where they are at hand
 
     @property
     def row_index(self) -> torch.Tensor:
         """(n, 1) int64: the rows' places among all queries."""
+        if self.index is not None:
+            return self.index[0][:, None]
         return torch.arange(self.at[0].start, self.at[0].stop, device=self.scores.device)[:, None]
 
     @property
     def col_index(self) -> torch.Tensor:
         """(1, m) int64: the columns' places among all keys."""
+        if self.index is not None:
+            return self.index[1][None, :]
         return torch.arange(self.at[1].start, self.at[1].stop, device=self.scores.device)[None, :]
 
     @cached_property

@@ -42,6 +42,7 @@ class Reduction:
 
     differentiable: ClassVar[bool] = True
     splittable: ClassVar[bool] = True
+    fusible: ClassVar[bool] = False  # has ``partial``, ``absorb`` and ``pull_here``, which a compiler may fuse
 
     def __post_init__(self) -> None:
         if self.axis not in AXES:
@@ -66,6 +67,12 @@ class Reduction:
     def fold(self, tile: torch.Tensor) -> torch.Tensor:
         """(n, m) -> sum over the vanishing dimensions, as the state is laid out."""
         return tile.sum(self.dim).reshape(-1)
+
+    def number(self, term: torch.Tensor, keep: torch.Tensor | None) -> torch.Tensor:
+        """How many of the tile's entries count, as the state is laid out, int64."""
+        if keep is not None:
+            return self.fold(keep.long())
+        return torch.ones((), dtype=torch.int64, device=term.device).expand(term.shape).sum(self.dim).reshape(-1)
 
     def spread(self, values: torch.Tensor) -> torch.Tensor:
         """State-shaped values of a tile -> broadcastable over the (n, m) tile."""
@@ -98,6 +105,18 @@ class Reduction:
         """Gradient of the loss in the tile's term, (n, m) or broadcastable to it; masked entries are zeroed later."""
         raise NotImplementedError
 
+    def partial(self, term: torch.Tensor, keep: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+        """The tile's own results, in plain tensor arithmetic."""
+        raise NotImplementedError
+
+    def absorb(self, state: State, parts: tuple[torch.Tensor, ...], spot: Spot) -> None:
+        """Update the running state with a tile's ``partial``."""
+        raise NotImplementedError
+
+    def pull_here(self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None) -> torch.Tensor:
+        """``pull`` with the gradient and results already cut to the tile."""
+        raise NotImplementedError
+
     def dense(self, term: torch.Tensor, keep: torch.Tensor, segments: torch.Tensor | None, count: int) -> Any:
         """The same results from the whole (N, M) matrix, by autograd-able PyTorch."""
         raise NotImplementedError
@@ -107,7 +126,3 @@ def masked(term: torch.Tensor, keep: torch.Tensor | None, value: float) -> torch
     """The term with the entries that do not count replaced."""
     return term if keep is None else term.masked_fill(~keep, value)
 
-
-def one_hot(segments: torch.Tensor, count: int, dtype: torch.dtype) -> torch.Tensor:
-    """(m,) segments -> (m, S)."""
-    return torch.nn.functional.one_hot(segments, count).to(dtype)

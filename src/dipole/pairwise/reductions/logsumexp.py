@@ -20,32 +20,42 @@ from dipole.pairwise.reductions.base import Reduction, Spot, State, masked
 class LogSumExp(Reduction):
     """log sum exp per row, per column or in total."""
 
+    fusible: ClassVar[bool] = True
+
     def begin(self, length: int, segments: int, like: torch.Tensor) -> State:
         shape = (length, segments) if self.by else (length,)
         return [like.new_full(shape, -math.inf)]
 
     def add(self, state: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot) -> None:
+        if spot.segments is None:
+            self.absorb(state, self.partial(term, keep), spot)
+            return
         values = masked(term, keep, -math.inf)
-        if spot.segments is not None:
-            lines = values if self.axis == "rows" else values.T
-            top = lines.new_full((lines.shape[0], state[0].shape[1]), -math.inf)
-            top.scatter_reduce_(1, spot.segments.expand_as(lines), lines, "amax")
-            sums = self.split((values - self.unsplit(finite(top), spot.segments)).exp(), spot.segments, state[0].shape[1])
-        else:
-            top = values.amax(self.dim).reshape(-1)
-            sums = self.fold((values - self.spread(finite(top))).exp())
+        lines = values if self.axis == "rows" else values.T
+        top = lines.new_full((lines.shape[0], state[0].shape[1]), -math.inf)
+        top.scatter_reduce_(1, spot.segments.expand_as(lines), lines, "amax")
+        sums = self.split((values - self.unsplit(finite(top), spot.segments)).exp(), spot.segments, state[0].shape[1])
         merge(state[0][self.at(spot)], sums.log() + finite(top))
+
+    def partial(self, term: torch.Tensor, keep: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+        values = masked(term, keep, -math.inf)
+        top = finite(values.amax(self.dim).reshape(-1))
+        return (self.fold((values - self.spread(top)).exp()).log() + top,)
+
+    def absorb(self, state: State, parts: tuple[torch.Tensor, ...], spot: Spot) -> None:
+        merge(state[0][self.at(spot)], parts[0])
 
     def pull(
         self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot
     ) -> torch.Tensor:
         at = self.at(spot)
-        level, weight = finite(results[0][at]), grad[at]
-        if spot.segments is not None:
-            level, weight = self.unsplit(level, spot.segments), self.unsplit(weight, spot.segments)
-        else:
-            level, weight = self.spread(level), self.spread(weight)
+        if spot.segments is None:
+            return self.pull_here(grad[at], [results[0][at]], term, keep)
+        level, weight = self.unsplit(finite(results[0][at]), spot.segments), self.unsplit(grad[at], spot.segments)
         return (masked(term, keep, -math.inf) - level).exp().mul_(weight)
+
+    def pull_here(self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None) -> torch.Tensor:
+        return (masked(term, keep, -math.inf) - self.spread(finite(results[0]))).exp() * self.spread(grad)
 
     def dense(self, term: torch.Tensor, keep: torch.Tensor, segments: torch.Tensor | None, count: int) -> torch.Tensor:
         if segments is not None:
@@ -62,14 +72,20 @@ class LogMeanExp(Reduction):
     """log of the mean of exp(t) over the entries that count: LogSumExp minus the log of their number."""
 
     splittable: ClassVar[bool] = False
+    fusible: ClassVar[bool] = True
 
     def begin(self, length: int, segments: int, like: torch.Tensor) -> State:
         return [like.new_full((length,), -math.inf), torch.zeros(length, dtype=torch.int64, device=like.device)]
 
     def add(self, state: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot) -> None:
-        LogSumExp(self.axis).add(state[:1], term, keep, spot)
-        ones = torch.ones((), dtype=torch.int64, device=term.device).expand(term.shape) if keep is None else keep.long()
-        state[1][self.at(spot)] += self.fold(ones)
+        self.absorb(state, self.partial(term, keep), spot)
+
+    def partial(self, term: torch.Tensor, keep: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+        return *LogSumExp(self.axis).partial(term, keep), self.number(term, keep)
+
+    def absorb(self, state: State, parts: tuple[torch.Tensor, ...], spot: Spot) -> None:
+        LogSumExp(self.axis).absorb(state[:1], parts[:1], spot)
+        state[1][self.at(spot)] += parts[1]
 
     def end(self, state: State) -> tuple[torch.Tensor, ...]:
         return state[0] - state[1].clamp(min=1).log(), state[0]
@@ -77,7 +93,11 @@ class LogMeanExp(Reduction):
     def pull(
         self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot
     ) -> torch.Tensor:
-        return LogSumExp(self.axis).pull(grad, results[1:], term, keep, spot)
+        at = self.at(spot)
+        return self.pull_here(grad[at], [r[at] for r in results], term, keep)
+
+    def pull_here(self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None) -> torch.Tensor:
+        return LogSumExp(self.axis).pull_here(grad, results[1:], term, keep)
 
     def dense(self, term: torch.Tensor, keep: torch.Tensor, segments: torch.Tensor | None, count: int) -> torch.Tensor:
         number = keep.sum(self.dim).reshape(-1).clamp(min=1)
