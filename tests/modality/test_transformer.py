@@ -223,5 +223,5 @@ def test_gradients_reach_the_words_under_autocast(minilm: Transformer) -> None:
         (pooled @ pooled.T).sum().backward()
     gradient = other.sentence[0].model.embeddings.word_embeddings.weight.grad
     used = set(inputs["input_ids"].flatten().tolist())
-    assert set(gradient.abs().sum(1).nonzero().flatten().tolist()) == used
+    assert set(gradient.abs().sum(1).nonzero().flatten().tolist()) == used - {0}  # padding learns nothing
     assert bool(torch.isfinite(gradient).all())

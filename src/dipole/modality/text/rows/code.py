@@ -124,7 +124,7 @@ def _walk(node: ast.AST, prefix: str) -> Iterator[tuple[ast.FunctionDef | ast.As
             yield from _walk(child, f"{prefix}{child.name}.")
         elif isinstance(child, ast.ClassDef):
             yield from _walk(child, f"{prefix}{child.name}.")
-        else:
+        elif not isinstance(child, ast.expr):  # no function hides in an expression
             yield from _walk(child, prefix)
 
 
