@@ -151,3 +151,21 @@ def test_content_ids_are_the_same_in_another_process_and_never_negative() -> Non
     assert other.stdout.strip() == str(ids.tolist())
     assert (content_ids(map(str, range(10_000))) >= 0).all()
     assert len(content_ids(map(str, range(10_000))).unique()) == 10_000
+
+
+@pytest.mark.parametrize("views", [Aligned(), Aligned(share_negatives=False), Grouped(), Grouped(share_negatives=False)])
+def test_two_ranks_compare_what_one_process_compares(views: Views) -> None:
+    rows = [
+        {"anchor": "q", "positive": "a", "negative": ["n", "c"]},
+        {"anchor": "r", "positive": "b"},
+        {"anchor": "q", "positive": "c", "negative": "b"},
+        {"anchor": "s", "positive": "a", "negative": ["n"]},
+    ]
+    whole = views(rows)
+    parts = [views(rows[:2]), views(rows[2:])]
+    meta = {
+        name: torch.cat([p.meta[name] + (2 * rank if name.endswith("owner") else 0) for rank, p in enumerate(parts)]) for name in whole.meta
+    }
+    assert {side: [*parts[0].items[side], *parts[1].items[side]] for side in whole.items} == whole.items
+    sides = {side: torch.randn(len(items), 4) for side, items in whole.items.items()}
+    assert matrix(views.pairs(sides, meta, Dot())) == matrix(views.pairs(sides, whole.meta, Dot()))

@@ -22,7 +22,8 @@ def run(
 
     The folder holds manifest.json and, per shard, a safetensors file with vectors (n, d) and rows (n), and a JSON file with the ids.
 
-    Example: dipole encode minilm --data papers.jsonl --out vectors
+    Example:
+        dipole encode minilm --data papers.jsonl --out vectors
     """
     import json as format
     import sys

@@ -23,7 +23,8 @@ def run(
     sts:FILE.tsv holds sentence1, sentence2, score. retrieval:FOLDER is in BEIR layout (retrieval:FOLDER@SPLIT for another split than
     test), retrieval:FILE a file of pairs. A task's key in the JSON is its name, or the whole text of the option where it has none.
 
-    Example: dipole evaluate minilm --task sts:stsb.tsv --task scifact=retrieval:scifact --json figures.json
+    Example:
+        dipole evaluate minilm --task sts:stsb.tsv --task scifact=retrieval:scifact --json figures.json
     """
     import sys
 
