@@ -7,7 +7,7 @@ add it to both sides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,9 +21,9 @@ from dipole.pairwise.reductions.logsumexp import LogSumExp, shared_add, shared_p
 from dipole.pairwise.reductions.tops import Top, TopK
 
 
-def eager(problem: Problem, tensors: list[torch.Tensor], plan: Plan) -> dict[str, Any]:
-    """Every wanted reduction, streamed."""
-    flat = iter(_Streamed.apply(problem, plan, *tensors))
+def eager(problem: Problem, tensors: list[torch.Tensor], plan: Plan, compiled: bool = False) -> dict[str, Any]:
+    """Every wanted reduction, streamed; with ``compiled`` the arithmetic of full tiles is fused."""
+    flat = iter(_Streamed.apply(problem, plan, compiled, *tensors))
     results: dict[str, Any] = {}
     for name, reduction in problem.wanted.items():
         parts = [next(flat) for _ in range(_arity(reduction))]
@@ -38,10 +38,10 @@ def _arity(reduction: Reduction) -> int:
 
 class _Streamed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, problem: Problem, plan: Plan, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(ctx: Any, problem: Problem, plan: Plan, compiled: bool, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         with torch.no_grad(), torch.autocast(tensors[0].device.type, enabled=False):
-            results = sweep(problem, plan, tensors)
-        ctx.problem, ctx.plan, ctx.lengths = problem, plan, [len(r) for r in results]
+            results = sweep(problem, plan, tensors, compiled)
+        ctx.problem, ctx.plan, ctx.compiled, ctx.lengths = problem, plan, compiled, [len(r) for r in results]
         flat = [t for r in results for t in r]
         ctx.save_for_backward(*tensors, *flat)
         carries = set()
@@ -67,8 +67,8 @@ class _Streamed(torch.autograd.Function):
             upstream.append(grads[sum(len(r) for r in results[:-1])])
             flat = flat[length:]
         with torch.autocast(tensors[0].device.type, enabled=False):
-            gradients = pull_back(problem, ctx.plan, tensors, results, upstream, ctx.needs_input_grad[2:])
-        return (None, None, *gradients)
+            gradients = pull_back(problem, ctx.plan, tensors, results, upstream, ctx.needs_input_grad[3:], ctx.compiled)
+        return (None, None, None, *gradients)
 
 
 def tiles(problem: Problem, plan: Plan) -> Iterator[tuple[slice, slice]]:
@@ -84,11 +84,16 @@ def begin(problem: Problem, tensors: Sequence[torch.Tensor]) -> list[State]:
     return [r.begin(r.length(*problem.shape), problem.segments.get(name, 0), like) for name, r in problem.wanted.items()]
 
 
-def sweep(problem: Problem, plan: Plan, tensors: Sequence[torch.Tensor]) -> list[tuple[torch.Tensor, ...]]:
+def sweep(problem: Problem, plan: Plan, tensors: Sequence[torch.Tensor], compiled: bool) -> list[tuple[torch.Tensor, ...]]:
     """The results of all reductions over the problem's rows and columns."""
     states = begin(problem, tensors)
     for rows, cols in tiles(problem, plan):
-        add_tile(problem, tensors, states, rows, cols)
+        if compiled and _full(plan, rows, cols):
+            from dipole.pairwise.compiled import add_tile_compiled
+
+            add_tile_compiled(problem, tensors, states, rows, cols)
+        else:
+            add_tile(problem, tensors, states, rows, cols)
     return [r.end(state) for r, state in zip(problem.wanted.values(), states, strict=True)]
 
 
@@ -114,14 +119,24 @@ def pull_back(
     results: Sequence[State],
     upstream: Sequence[torch.Tensor | None],
     needed: Sequence[bool],
+    compiled: bool,
 ) -> list[torch.Tensor | None]:
     """Gradients of the flat tensors, each in its tensor's type."""
     sums = [torch.zeros(t.shape, dtype=_statistics(t), device=t.device) if n else None for t, n in zip(tensors, needed, strict=True)]
     asked = [(r, g, res) for r, g, res in zip(problem.wanted.values(), upstream, results, strict=True) if g is not None and r.differentiable]
     if asked:
         for rows, cols in tiles(problem, plan):
-            pull_tile(problem, tensors, asked, sums, rows, cols)
+            if compiled and _full(plan, rows, cols):
+                from dipole.pairwise.compiled import pull_tile_compiled
+
+                pull_tile_compiled(problem, tensors, asked, sums, rows, cols)
+            else:
+                pull_tile(problem, tensors, asked, sums, rows, cols)
     return [None if s is None else s.to(t.dtype) for s, t in zip(sums, tensors, strict=True)]
+
+
+def _full(plan: Plan, rows: slice, cols: slice) -> bool:
+    return rows.stop - rows.start == plan.tile_rows and cols.stop - cols.start == plan.tile_cols
 
 
 def _statistics(tensor: torch.Tensor) -> torch.dtype:
@@ -156,13 +171,27 @@ def pull_tile(
         return
     inputs = [p for p in live if p.requires_grad] + [blocks[i] for i in leaves]
     found = iter(torch.autograd.grad([terms[of] for of in wanted], inputs, list(wanted.values()), allow_unused=True))
-    for p, (i, j) in zip(live, pairs_of, strict=True):
-        grad = next(found) if p.requires_grad else None
+    of_products = [next(found) if p.requires_grad else None for p in live]
+    add_products(problem, sums, blocks, of_products, {i: next(found) for i in leaves}, rows, cols)
+
+
+def add_products(
+    problem: Problem,
+    sums: Sequence[torch.Tensor | None],
+    blocks: Sequence[torch.Tensor],
+    of_products: Sequence[torch.Tensor | None],
+    of_blocks: Mapping[int, torch.Tensor | None],
+    rows: slice,
+    cols: slice,
+) -> None:
+    """Carry a tile's gradients through the matrix products into the sums of both sides."""
+    lefts = [i for i, slot in enumerate(problem.layout) if slot.kind == "left"]
+    for grad, i in zip(of_products, lefts, strict=True):
         if grad is not None:
-            _add_product(sums[i], grad, blocks[j], problem.place(problem.layout[i], rows, cols))
-            _add_product(sums[j], grad.T, blocks[i], problem.place(problem.layout[j], rows, cols))
-    for i in leaves:
-        _add_block(problem, sums[i], next(found), problem.layout[i], rows, cols)
+            _add_product(sums[i], grad, blocks[i + 1], problem.place(problem.layout[i], rows, cols))
+            _add_product(sums[i + 1], grad.T, blocks[i], problem.place(problem.layout[i + 1], rows, cols))
+    for i, block_grad in of_blocks.items():
+        _add_block(problem, sums[i], block_grad, problem.layout[i], rows, cols)
 
 
 def _pull_term(

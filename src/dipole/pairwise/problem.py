@@ -6,6 +6,7 @@ is which. The rest of the problem (relations, plain metadata, the tile function)
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -85,18 +86,17 @@ class Problem:
 
     def keep(self, tile: Tile) -> torch.Tensor | None:
         """(n, m) bool: the entries that count; None where all do."""
-        out: torch.Tensor | None = None
-        for relation in self.pairs.excluded:
-            mask = relation.tile(*tile.at)
-            out = mask if out is None or mask is None else out | mask
-            out = mask if out is None else out
+        excluded = self.excluded(*tile.at, tile.positive_or_none if self.pairs.duplicates else None)
+        return None if excluded is None else ~excluded
+
+    def excluded(self, rows: slice, cols: slice, positive: torch.Tensor | None) -> torch.Tensor | None:
+        """(n, m) bool: the entries that do not count; None where all do. ``positive`` spares duplicates."""
+        masks = [r.tile(rows, cols) for r in self.pairs.excluded]
         for relation in self.pairs.duplicates:
-            mask = relation.tile(*tile.at)
-            if mask is not None:
-                positive = tile.positive_or_none
-                mask = mask if positive is None else mask & ~positive
-                out = mask if out is None else out | mask
-        return None if out is None else ~out
+            mask = relation.tile(rows, cols)
+            masks.append(mask if mask is None or positive is None else mask & ~positive)
+        given = [m for m in masks if m is not None]
+        return functools.reduce(torch.logical_or, given) if given else None
 
     def terms(self, tile: Tile) -> dict[str, torch.Tensor]:
         """What the tile function returns, by name, checked."""
@@ -123,7 +123,10 @@ class Problem:
 
     def spot(self, tile: Tile, reduction: Reduction) -> Spot:
         """Where the tile's results go."""
-        rows, cols = tile.at
+        return self.spot_at(*tile.at, reduction)
+
+    def spot_at(self, rows: slice, cols: slice, reduction: Reduction) -> Spot:
+        """Where the results of the tile at (rows, cols) go."""
         segments = None
         if reduction.by:
             meta, at = (self.pairs.cols, cols) if reduction.axis == "rows" else (self.pairs.rows, rows)

@@ -18,6 +18,7 @@ import torch
 
 from dipole.core.errors import EngineError
 from dipole.core.pairs import Pairs
+from dipole.pairwise.compiled import can_fuse
 from dipole.pairwise.dense import dense
 from dipole.pairwise.eager import eager
 from dipole.pairwise.plan import WORKSPACE_BYTES, Cost, Plan, plan
@@ -46,8 +47,9 @@ def reduce(
 
     ``fn(tile)`` returns one (n, m) term or a mapping of them. ``params`` are tensors ``fn`` reads as
     ``tile.params[name]`` and that may need gradients. ``channels`` are further scores over the same rows and columns.
-    ``workspace_bytes`` bounds what the pass allocates beyond results and gradients. ``backend`` is ``auto``, ``dense``
-    (the whole matrix), ``eager`` or ``compiled``.
+    ``workspace_bytes`` bounds what the pass allocates beyond results and gradients. ``backend`` is ``dense`` (the whole
+    matrix), ``eager``, ``compiled`` (tile arithmetic fused), or ``auto``: dense where the matrix is tiny, compiled for
+    several tiles on a GPU, eager otherwise.
 
     Shapes: ``rows`` reductions (N,) for the pairs' own rows, ``cols`` (M,) for their own columns, ``total`` a scalar.
     Raises EngineError for a tile function that cannot be computed in pieces.
@@ -108,7 +110,9 @@ def _run(problem: Problem, tensors: list[torch.Tensor], backend: str, workspace_
         with torch.autocast(tensors[0].device.type, enabled=False):
             return dense(problem, tensors)
     planned = plan(problem, tensors, workspace_bytes, cost)
-    return eager(problem, tensors, planned)
+    on_gpu = tensors[0].is_cuda and planned.tile_rows < n
+    compiled = backend == "compiled" or (backend == "auto" and on_gpu)
+    return eager(problem, tensors, planned, compiled and can_fuse(problem))
 
 
 def _one(fn: TileFunction, pairs: Pairs, reduction: Reduction, params: Mapping[str, torch.Tensor] | None) -> Any:

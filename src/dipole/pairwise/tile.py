@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import torch
 
@@ -30,6 +29,7 @@ class Tile:
     at: tuple[slice, slice]
     relation: Relation
     index: tuple[torch.Tensor, torch.Tensor] | None = None  # ids of rows and columns, where they are at hand
+    _looked_up: list[torch.Tensor | None] = field(default_factory=list)
 
     @property
     def row_index(self) -> torch.Tensor:
@@ -45,10 +45,12 @@ class Tile:
             return self.index[1][None, :]
         return torch.arange(self.at[1].start, self.at[1].stop, device=self.scores.device)[None, :]
 
-    @cached_property
+    @property
     def positive_or_none(self) -> torch.Tensor | None:
         """``positive``, or None where the block surely holds no positive: saves a pass over most tiles."""
-        return self.relation.tile(*self.at)
+        if not self._looked_up:  # once a tile; a functools cache holds a lock, which the compiler cannot enter
+            self._looked_up.append(self.relation.tile(*self.at))
+        return self._looked_up[0]
 
     @property
     def positive(self) -> torch.Tensor:
