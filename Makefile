@@ -20,22 +20,23 @@ demo-fast: setup ## The same in 90 seconds at most, with less data.
 	@$(BIN)/dipole demo --fast $(DEMO_ARGS)
 
 test: setup-dev ## Run the tests, doctests included.
-	@echo "==> pytest"
-	@$(BIN)/python -m pytest -q
+	@echo "==> pytest -n 2"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 check: setup-dev ## Format, lint, types, layers, generated files.
 	@echo "==> ruff format --check"
-	@$(BIN)/ruff format --check --quiet src tests bench || { echo "run: make format"; exit 1; }
+	@$(BIN)/ruff format --check --quiet src tests bench docs || { echo "run: make format"; exit 1; }
 	@echo "==> ruff check"
-	@$(BIN)/ruff check --quiet src tests bench
+	@$(BIN)/ruff check --quiet src tests bench docs
 	@echo "==> mypy --strict"
 	@$(BIN)/mypy
 	@echo "==> layers and generated files"
-	@$(BIN)/python -m pytest -q tests/test_layers.py tests/test_generated.py
+	@$(BIN)/python -m pytest -q tests/test_layers.py
+	@$(BIN)/python docs/generate.py --check
 
 format: setup-dev ## Format the code and sort the imports.
-	@$(BIN)/ruff check --quiet --fix-only --select I src tests bench
-	@$(BIN)/ruff format src tests bench
+	@$(BIN)/ruff check --quiet --fix-only --select I src tests bench docs
+	@$(BIN)/ruff format src tests bench docs
 
 docs: setup-dev ## Build the pages into docs/_build.
 	@echo "==> sphinx-build docs docs/_build"

@@ -1,4 +1,4 @@
-"""What every test has in common: no hub, two threads, a fixed seed."""
+"""What every test has in common: no hub, one thread a worker, a fixed seed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers share two cores; threads of one only wait for the other's
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -12,14 +12,14 @@ class Settings:
     """``train_rows`` 0: all; ``collection_rows`` 0: all."""
 
     held_out: int = 800
-    train_rows: int = 0
+    train_rows: int = 2560
     collection_rows: int = 0
     epochs: float = 1.0
     batch_size: int = 64
-    micro_batch_size: int = 32
+    micro_batch_size: int = 16
     learning_rate: float = 1e-4
     temperature: float = 0.05
-    max_tokens: int = 96
+    max_tokens: int = 64
     seed: int = 0
 
     def text(self, data: str) -> str:
@@ -29,4 +29,4 @@ class Settings:
 
 
 FULL = Settings()
-FAST = Settings(held_out=400, train_rows=1024, collection_rows=800)
+FAST = Settings(held_out=320, train_rows=640, collection_rows=400)

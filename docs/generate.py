@@ -1,0 +1,72 @@
+"""Write what is generated into the pages: the table of commands, the table of recipes, the demo's figures.
+
+python docs/generate.py            writes
+python docs/generate.py --check    exit code 1 where something is out of date
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+from dipole.cli.main import command_names, summary
+
+ROOT = Path(__file__).parents[1]
+
+
+def commands() -> str:
+    """The table of commands, from their docstrings."""
+    return "\n".join(["| command | what it does |", "|---|---|", *(f"| `dipole {name}` | {summary(name)} |" for name in command_names())])
+
+
+def recipes() -> str:
+    """The table of recipes, from their files."""
+    rows = []
+    for path in sorted((ROOT / "src" / "dipole" / "recipes").rglob("*.toml")):
+        paper = tomllib.loads(path.read_text(encoding="utf-8"))["paper"]
+        rows.append(f"| `{path.stem}` | {path.parent.name} | [{paper['title']}]({paper['url']}) | {paper['status']} |")
+    return "\n".join(["| recipe | area | paper | status |", "|---|---|---|---|", *rows])
+
+
+def demo() -> str:
+    """The demo's figures, as measured."""
+    rows = ["| | MRR@10 | recall@1 | recall@10 | gain in MRR@10, 95% interval | wall time |", "|---|---|---|---|---|---|"]
+    machine = ""
+    for name, title in (("demo", "`dipole demo`"), ("demo_fast", "`dipole demo --fast`")):
+        path = ROOT / "bench" / "results" / f"{name}.json"
+        if path.exists():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            cells = [f"{found['before'][m]:.3f} → **{found['after'][m]:.3f}**" for m in ("mrr@10", "recall@1", "recall@10")]
+            low, high = found["gain"]["mrr@10"]
+            rows.append(f"| {title} | {' | '.join(cells)} | +{low:.3f} to +{high:.3f} | {found['seconds']:.0f} s |")
+            machine = f"Measured on {found['machine']}, {found['date']}; paired bootstrap over the held-out docstrings."
+    return "\n".join([*rows, "", machine])
+
+
+BLOCKS = {"README.md": {"commands": commands, "demo": demo}, "docs/recipes.md": {"recipes": recipes}}
+
+
+def main(check: bool) -> int:
+    """Go through the pages; the number of pages that are (or were) out of date."""
+    stale = 0
+    for name, blocks in BLOCKS.items():
+        path = ROOT / name
+        text = was = path.read_text(encoding="utf-8")
+        for block, make in blocks.items():
+            pattern = re.compile(rf"(<!-- (?:generated|figures): {block} -->\n).*?(<!-- end -->)", re.DOTALL)
+            found = pattern.findall(text)
+            assert len(found) == 1, f"{name}: one block {block!r} expected, found {len(found)}"
+            text = pattern.sub("".join((found[0][0], make(), "\n", found[0][1])).replace("\\", r"\\"), text)
+        if text != was:
+            stale += 1
+            print(f"{name}: {'out of date; run: python docs/generate.py' if check else 'written'}")
+            if not check:
+                path.write_text(text, encoding="utf-8")
+    return stale if check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(min(1, main("--check" in sys.argv[1:])))
