@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -159,6 +161,31 @@ def test_what_it_leaves_can_be_searched_and_resumed_no_more(
     assert len(json.loads(capsys.readouterr().out)["results"]) == 3
     assert json.loads((output / "demo.json").read_text())["report"]["after"] == report["after"]
     assert (output / "run" / "model" / "modules.json").is_file()
+
+
+def test_ctrl_c_saves_and_resume_ends_at_the_same_figures(
+    finished: tuple[Path, dict[str, object], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dipole.train.log import Progress
+
+    output, report, _ = finished
+    advance = Progress.advance
+
+    def press_ctrl_c(self: Progress, step: int, record: dict[str, float]) -> None:
+        advance(self, step, record)
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    code = str(output.parent / "code")
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "advance", press_ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            run_demo(tmp_path / "out", SMALL, code, say=lambda _: None)
+    assert not (tmp_path / "out" / "run" / "model").exists()
+    resumed = run_demo(tmp_path / "out", SMALL, code, resume=True, say=lambda _: None)
+    assert resumed.to_json()["after"] == report["after"]
+    log = [json.loads(line)["step"] for line in (tmp_path / "out" / "run" / "log.jsonl").read_text().splitlines()]
+    assert log == list(range(1, 10))
 
 
 def test_a_json_file_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
