@@ -21,7 +21,20 @@ from dipole.core.errors import DataError, UnknownNameError, UsageError
 
 ROLES: Mapping[str, tuple[str, ...]] = {
     "anchor": ("anchor", "query", "question", "sentence1", "sentence_1", "premise", "docstring", "text1", "source", "text", "sentence"),
-    "positive": ("positive", "positives", "pos", "answer", "answers", "response", "entailment", "hypothesis", "sentence2", "text2", "target"),
+    "positive": (
+        "positive",
+        "positives",
+        "pos",
+        "answer",
+        "answers",
+        "response",
+        "entailment",
+        "hypothesis",
+        "sentence2",
+        "sentence_2",
+        "text2",
+        "target",
+    ),
     "negative": ("negative", "negatives", "neg", "contradiction", "hard_negative", "hard_negatives"),
     "label": ("label", "labels", "class", "category"),
     "score": ("score", "scores", "similarity"),
