@@ -178,10 +178,18 @@ def _train(encoder: Any, rows: CodePairs, settings: Settings, data: str, output:
         seed=settings.seed,
         save_steps=0,
     )
+    without_dropout(encoder)
     loss = InfoNCE(temperature=settings.temperature, two_sided=True)
     recipe = Recipe((rows,), Aligned(), encoder, (loss,), step=step, name="demo", text=settings.text(data))
     train(recipe, output, resume=resume)
     encoder.eval()
+
+
+def without_dropout(encoder: torch.nn.Module) -> None:
+    """Switch dropout off: one pass over so few pairs does not overfit, and without it attention takes the fast path on a CPU."""
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
 
 
 def _search(output: Path, halves: Split, settings: Settings) -> tuple[dict[str, Sequence[Hit]], int]:
