@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from dipole.core.pairs import Pairs as Pairs
 
-_HOMES = {"Pairs": "dipole.core.pairs", "part": "dipole.core.part"}
+_HOMES = {"Pairs": "dipole.core.pairs", "check": "dipole.train.check", "part": "dipole.core.part"}
 
 
 def __getattr__(name: str) -> Any:

@@ -89,10 +89,14 @@ def worker(rank, world, port, folder):
         finish((name, "ring", False), model, loss, loss(ring_pairs_for(name, model(queries[mine]), model(keys[mine]), labels, ring)))
 
     # masks and half precision travel too
-    tokens = torch.arange(float(LENGTHS[world][rank] * 4)).reshape(-1, 2, 2).bfloat16() + 100 * rank
+    tokens = batch_of_tokens(LENGTHS[world][rank], rank)[:, : 2 + (rank == 0)]  # rank 0 pads to a longer text
     (tokens_all, mask_all), got_meta, _ = (
         (s["t"], m, at) for s, m, at in [ranks.gather_sides({"t": (tokens, tokens[..., 0] > 3)}, {"x.weight": tokens[:, 0, 0].double()})]
     ).__next__()
+    # a side that one rank does not have
+    some = {"queries": queries[mine]} | ({"negatives": hard[:2] * rank} if rank else {})
+    shared, notes, at = ranks.gather_sides(some, {"negatives.owner": torch.tensor([0, 1])} if rank else {})
+    out["some"] = (shared["negatives"], notes["negatives.owner"], at)
     out["tokens"] = (tokens_all, mask_all, got_meta["x.weight"])
     torch.save((out, mine), Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
@@ -120,15 +124,32 @@ def test_ranks_equal_one_process(outcome, name, way, negatives):
             torch.testing.assert_close(got, want, rtol=1e-8, atol=1e-10)
 
 
+def batch_of_tokens(n, rank):
+    """(n, 3, 2), the third token nothing but padding."""
+    tokens = torch.arange(float(n * 6)).reshape(n, 3, 2).bfloat16() + 100 * rank
+    tokens[:, 2] = 0
+    return tokens
+
+
 def test_masks_and_half_precision_arrive_whole(outcome):
     world, by_rank = outcome
-    tokens = torch.cat([torch.arange(float(n * 4)).reshape(-1, 2, 2).bfloat16() + 100 * r for r, n in enumerate(LENGTHS[world])])
-    mask = torch.cat([torch.arange(float(n * 4)).reshape(-1, 2, 2)[..., 0].bfloat16() + 100 * r > 3 for r, n in enumerate(LENGTHS[world])])
+    parts = [batch_of_tokens(n, r) for r, n in enumerate(LENGTHS[world])]
     for out, _ in by_rank:
         got_tokens, got_mask, weight = out["tokens"]
-        assert torch.equal(got_tokens, tokens)
-        assert torch.equal(got_mask, mask)
-        assert torch.equal(weight, tokens[:, 0, 0].double())
+        assert got_tokens.dtype == torch.bfloat16 and torch.equal(got_tokens, torch.cat(parts))
+        assert got_mask.dtype == torch.bool and torch.equal(got_mask, torch.cat(parts)[..., 0] > 3)
+        assert torch.equal(weight, torch.cat(parts)[:, 0, 0].double())
+
+
+def test_a_rank_without_hard_negatives_is_no_trouble(outcome):
+    world, by_rank = outcome
+    hard = data(world)[3]
+    starts = [sum(LENGTHS[world][:r]) for r in range(world)]
+    for out, mine in by_rank:
+        negatives, owner, at = out["some"]
+        assert torch.equal(negatives, torch.cat([hard[:2] * r for r in range(1, world)]))
+        assert owner.tolist() == [s + i for s in starts[1:] for i in (0, 1)]
+        assert at == mine
 
 
 def test_one_process_is_left_alone():

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from dipole.assembly.spec import Spec
 
 
 def run(
@@ -29,16 +32,9 @@ def run(
       dipole train clip-pairs --data pairs.jsonl --out runs/first --set step.num_train_epochs=3
     """
     from dipole.assembly.build import build, check
-    from dipole.assembly.spec import load
     from dipole.train.run import train
 
-    spec = load(recipe, variant, change or [])
-    if data is not None:
-        rows = spec.parts.get("rows", [{}])[0]
-        path = {"path": str(data)} if "path" in _parameters(rows.get("use", "")) else {"use": "file", "path": str(data)}
-        spec = spec.changed({"rows": path}, "--data")
-    if model:
-        spec = spec.changed({"encoder": {"model": model}}, "--model")
+    spec = with_data(recipe, variant, change or [], data, model)
     check(spec)
     summary = train(build(spec), out, resume=resume, keep=keep)
     if as_json:
@@ -51,6 +47,18 @@ def run(
     for alarm in summary.alarms:
         print(f"warning: {alarm}")
     print(f"model: {summary.model}" if summary.model else f"weights: {out / 'checkpoints'}")
+
+
+def with_data(recipe: str, variant: str, change: list[str], data: Path | None, model: str) -> Spec:
+    """The recipe a command line names, with its data and model in place."""
+    from dipole.assembly.spec import load
+
+    spec = load(recipe, variant, change)
+    if data is not None:
+        rows = spec.parts.get("rows", [{}])[0]
+        path = {"path": str(data)} if "path" in _parameters(rows.get("use", "")) else {"use": "file", "path": str(data)}
+        spec = spec.changed({"rows": path}, "--data")
+    return spec.changed({"encoder": {"model": model}}, "--model") if model else spec
 
 
 def _parameters(use: str) -> list[str]:

@@ -4,7 +4,7 @@ The rule everywhere: rank r computes the values of its own rows against the colu
 ``values.sum() * world / global_rows`` as its loss, and averages parameter gradients over ranks, as DDP does. The result
 is the gradient of the one-process mean over the global batch, because ``gather`` sends every column's gradient home.
 
-Collectives of a step, whatever the number of micro batches: one exchange of lengths, one gather forward, one reduction
+Collectives of a step, whatever the number of micro batches: one exchange of shapes, one gather forward, one reduction
 backward.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from dipole.core.errors import DataError
 from dipole.core.scores import Vectors
 
 
@@ -51,15 +52,6 @@ class Ring:
         return Ring(self.rank, self.col_starts, self.row_starts)
 
 
-def lengths_of_all(lengths: list[int], device: torch.device) -> list[list[int]]:
-    """Every rank's ``lengths``, rank by rank."""
-    _, size = world()
-    mine = torch.tensor(lengths, dtype=torch.int64, device=device)
-    everyone = mine.new_empty(size * len(lengths))
-    _all_gather(everyone, mine)
-    return everyone.view(size, len(lengths)).tolist()  # type: ignore[no-any-return]
-
-
 def gather_sides(
     sides: Mapping[str, Vectors], meta: Mapping[str, torch.Tensor]
 ) -> tuple[dict[str, Vectors], dict[str, torch.Tensor], slice | None]:
@@ -67,48 +59,77 @@ def gather_sides(
 
     ``sides`` maps a name to (n, ...) vectors or a tuple of tensors; gradients flow back to the rank they belong to.
     ``meta`` maps a name to an (n, ...) tensor; names ending in ``owner`` hold query rows of the rank and are shifted to
-    global ones. With one process everything comes back as it is, and None.
+    global ones. The first side is the queries. A side that only some ranks have is empty on the others; token axes of
+    different lengths are padded with zeros. With one process everything comes back as it is, and None.
     """
     rank, size = world()
     if size == 1:
         return dict(sides), dict(meta), None
-    flat: list[torch.Tensor] = []
-    for vectors in sides.values():
-        flat.extend([vectors] if isinstance(vectors, torch.Tensor) else vectors)
-    flat.extend(meta.values())
-    gathered = list(_gather(flat))
+    lead = next(iter(sides.values()))
+    flat: dict[tuple[str, int], torch.Tensor] = {}  # (name, place in its tuple; -1: one tensor; -2: metadata)
+    for name, vectors in sides.items():
+        flat |= {(name, -1): vectors} if isinstance(vectors, torch.Tensor) else {(name, i): t for i, t in enumerate(vectors)}
+    flat |= {(name, -2): t for name, t in meta.items()}
+    first = (lead if isinstance(lead, torch.Tensor) else lead[0]).device
+    layout, lengths = _agree({key: (len(t), tuple(t.shape[1:]), t.dtype) for key, t in flat.items()})
+    mine = [
+        _padded(flat[key], shape) if key in flat else torch.zeros(0, *shape, dtype=dtype, device=first) for key, shape, dtype in layout
+    ]
+    gathered = _Gather.apply(lengths, *mine)
+    leading = next(at for at, (key, _, _) in enumerate(layout) if key[0] == next(iter(sides)))
     starts = [0]
-    first_side = next(iter(sides.values()))
-    lead = first_side if isinstance(first_side, torch.Tensor) else first_side[0]
-    lengths = gathered.pop()
-    for r in range(size):
-        starts.append(starts[-1] + int(lengths[r, 0]))
-    taken = iter(gathered)
-    out_sides: dict[str, Vectors] = {
-        name: next(taken) if isinstance(v, torch.Tensor) else tuple(next(taken) for _ in v) for name, v in sides.items()
-    }
+    for row in lengths:
+        starts.append(starts[-1] + row[leading])
+    out_sides: dict[str, Vectors] = {}
     out_meta: dict[str, torch.Tensor] = {}
-    for at, name in enumerate(meta):
-        values = next(taken)
-        if name.endswith("owner"):
-            which = len(flat) - len(meta) + at
-            shift = torch.repeat_interleave(torch.tensor(starts[:-1], device=values.device), lengths[:, which].to(values.device))
+    for at, ((name, place), _, _) in enumerate(layout):
+        values = gathered[at]
+        if place == -2 and name.endswith("owner"):
+            counts = torch.tensor([row[at] for row in lengths], device=values.device)
+            shift = torch.repeat_interleave(torch.tensor(starts[:-1], device=values.device), counts)
             values = torch.where(values >= 0, values + shift, values)
-        out_meta[name] = values
-    assert len(lead) == starts[rank + 1] - starts[rank]
+        if place == -2:
+            out_meta[name] = values
+        elif place == -1:
+            out_sides[name] = values
+        else:
+            out_sides[name] = (*out_sides.get(name, ()), values)
+    out_sides = {name: out_sides[name] for name in [*sides, *(n for n in out_sides if n not in sides)]}
     return out_sides, out_meta, slice(starts[rank], starts[rank + 1])
 
 
+Shape = tuple[tuple[str, int], tuple[int, ...], torch.dtype]
+
+
+def _agree(mine: Mapping[tuple[str, int], tuple[int, tuple[int, ...], torch.dtype]]) -> tuple[list[Shape], list[list[int]]]:
+    """What all ranks bring together, in one order, and how much of it each has: a rank may have no hard negatives at all."""
+    _, size = world()
+    said: list[Any] = [None] * size
+    dist.all_gather_object(said, dict(mine))
+    layout: dict[tuple[str, int], Shape] = {}
+    for brought in said:
+        for key, (_, shape, dtype) in brought.items():
+            _, known, kind = layout.setdefault(key, (key, shape, dtype))
+            if len(known) != len(shape) or kind != dtype:
+                raise DataError(f"gather: ranks disagree on {key[0]!r}", value=((known, kind), (shape, dtype)))
+            layout[key] = (key, tuple(map(max, known, shape)), dtype)
+    ordered = [layout[key] for key in sorted(layout)]
+    return ordered, [[brought.get(key, (0,))[0] for key, _, _ in ordered] for brought in said]
+
+
+def _padded(tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Zeros appended until every axis but the first has its length."""
+    missing = [want - have for want, have in zip(shape, tensor.shape[1:], strict=True)]
+    return torch.nn.functional.pad(tensor, [p for more in reversed(missing) for p in (0, more)]) if any(missing) else tensor
+
+
 def gather(tensor: torch.Tensor) -> torch.Tensor:
-    """All ranks' (n_r, ...) tensors, one after the other, gradient included."""
-    return next(iter(_gather([tensor]))) if world()[1] > 1 else tensor
-
-
-def _gather(tensors: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    """The global tensors, and last the (world, count) table of lengths."""
-    lengths = lengths_of_all([len(t) for t in tensors], tensors[0].device)
-    out: tuple[torch.Tensor, ...] = _Gather.apply(lengths, *tensors)
-    return (*out, torch.tensor(lengths))
+    """All ranks' equally shaped (n, ...) tensors, one after the other, gradient included."""
+    _, size = world()
+    if size == 1:
+        return tensor
+    everyone: torch.Tensor = _Gather.apply([[len(tensor)]] * size, tensor)[0]
+    return everyone
 
 
 class _Gather(torch.autograd.Function):
@@ -140,7 +161,7 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[Any, ...]:
         rank, size = world()
         kinds = ctx.kinds
-        needed = [dtype.is_floating_point and need for (dtype, _), need in zip(kinds, ctx.needs_input_grad[1:], strict=True)]
+        needed = [dtype.is_floating_point for dtype, _ in kinds]  # the same on every rank, whoever needs a gradient
         wide = torch.float64 if any(d == torch.float64 for (d, _), n in zip(kinds, needed, strict=True) if n) else torch.float32
         rows_of = [[row[i] for row in ctx.lengths] for i in range(len(kinds))]
         room = max(sum(row[i] * _items(kinds[i][1]) for i in range(len(kinds)) if needed[i]) for row in ctx.lengths)

@@ -10,6 +10,7 @@ from dipole.pairwise.reduce import (
     reduce,
     sum_rows,
     topk_rows,
+    using,
 )
 from dipole.pairwise.reductions import Count, Histogram, LogMeanExp, LogSumExp, Max, Mean, Reduction, Sum, Top, TopK
 from dipole.pairwise.tile import Tile, scores_as_they_are
@@ -38,4 +39,5 @@ __all__ = [
     "sum_rows",
     "topk_rows",
     "topk_search",
+    "using",
 ]

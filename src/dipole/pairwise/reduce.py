@@ -10,7 +10,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,6 +33,30 @@ from dipole.pairwise.tile import TileFunction
 BACKENDS = ("auto", "dense", "eager", "compiled")
 # Below this many entries the whole matrix costs less than the bookkeeping of tiles.
 TINY = 128 * 128
+
+
+_chosen: ContextVar[str] = ContextVar("pairwise backend", default="auto")
+
+
+@contextmanager
+def using(backend: str) -> Iterator[None]:
+    """Within the block every ``reduce`` whose backend is ``auto`` uses this one: to compare backends on a whole loss.
+
+    >>> with using("dense"):
+    ...     reduce(lambda tile: tile.scores, Pairs.aligned(torch.eye(2), torch.eye(2)), best=Max("rows")).best
+    tensor([1., 1.])
+    """
+    _known_backend(backend)
+    token = _chosen.set(backend)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def _known_backend(backend: str) -> None:
+    if backend not in BACKENDS:
+        raise EngineError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
 
 
 def reduce(
@@ -54,8 +80,8 @@ def reduce(
     Shapes: ``rows`` reductions (N,) for the pairs' own rows, ``cols`` (M,) for their own columns, ``total`` a scalar.
     Raises EngineError for a tile function that cannot be computed in pieces.
     """
-    if backend not in BACKENDS:
-        raise EngineError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    _known_backend(backend)
+    backend = _chosen.get() if backend == "auto" else backend
     if not wanted:
         raise EngineError("nothing to reduce: name at least one reduction, for example total=Sum('total')")
     problem, tensors = build(fn, pairs, wanted, params or {}, channels or {})

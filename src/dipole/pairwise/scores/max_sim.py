@@ -8,6 +8,8 @@ A key without tokens scores 0 for every query token.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
 from dipole.core.part import part, switch
@@ -22,6 +24,8 @@ class MaxSim:
     """Late interaction by maxima."""
 
     mean: bool = switch(False, "divide by the number of query tokens")
+
+    reads: ClassVar[tuple[str, ...]] = ("tokens", "mask")
 
     def factors(self, queries: Vectors, keys: Vectors) -> Factors:
         return token_factors(queries, keys, "max_sim")

@@ -7,6 +7,8 @@ Both sides are (tokens (N, L, d), mask (N, L) bool). The smooth neighbour of Max
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
 from dipole.core.part import part, positive
@@ -21,6 +23,8 @@ class SoftInteraction:
     """Late interaction by attention."""
 
     temperature: float = positive(0.1, "of the softmax over the key's tokens")
+
+    reads: ClassVar[tuple[str, ...]] = ("tokens", "mask")
 
     def factors(self, queries: Vectors, keys: Vectors) -> Factors:
         return token_factors(queries, keys, "soft_interaction")

@@ -1,0 +1,198 @@
+"""``check``: proves on your own recipe, encoder and data that the clever ways of training give the plain way's gradients.
+
+    cached = plain        gradient caching against keeping every graph, dropout on
+    ranks = one           several gloo processes against one, dropout off (its streams belong to a process)
+    compiled = eager      the engine's fused tiles against its plain ones
+    streamed = dense      the engine's tiles against the whole matrix under ordinary autograd
+    resumed = unbroken    training from a checkpoint against training without one, bit for bit
+
+A difference is |a - b| / |b| of all gradients taken as one vector. float32 rounding leaves about 1e-7 to 1e-6; the known
+mistakes (a gather without gradient, a forgotten 1/W, a random state not restored) leave 1e-2 and more.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dipole.core.errors import UsageError
+from dipole.core.protocols import Batch
+from dipole.pairwise import using
+from dipole.train import checkpoint as ckpt
+from dipole.train.check_ranks import gradients_by_ranks
+from dipole.train.recipe import Recipe
+from dipole.train.rng import seed_everything
+from dipole.train.rows import Joined
+from dipole.train.run import train
+from dipole.train.step import Objective, Tower, backward, encode_with
+
+TOLERANCE = 1e-5
+REMEDIES = {
+    "cached = plain": "the encoder draws random numbers that are not torch's, NumPy's or Python's, or its output depends on the other "
+    "items of a micro batch; fix that, or set step.micro_batch_size = 0",
+    "ranks = one": "a part treats gathered vectors as constants or scales by the number of processes; return one value per own row "
+    "and leave gathering and averaging to the step",
+    "compiled = eager": "use dipole.pairwise.using('eager') for now and report the loss: the compiler changed its result",
+    "streamed = dense": "a loss keeps a quantity per row or column outside the engine; hand it in as metadata or a parameter",
+    "resumed = unbroken": "a part keeps state that is not in its state_dict; register it as a parameter or buffer",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison. ``passed`` None: not run, and ``note`` says why."""
+
+    name: str
+    difference: float
+    tolerance: float
+    passed: bool | None
+    note: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All comparisons of a recipe."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing that ran failed."""
+        return all(f.passed is not False for f in self.findings)
+
+    def json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"passed": self.passed, "findings": [asdict(f) for f in self.findings]}
+
+
+def check(recipe: Recipe, *, rows: int = 16, ranks: int = 2, batches: int = 2, steps: int = 4, only: Sequence[str] = ()) -> Report:
+    """Run the comparisons on ``batches`` batches of ``rows`` rows of the recipe's own data.
+
+    ``ranks``: processes of the second comparison. ``steps``: of the last, interrupted half way. ``only``: names, to run a
+    few. The recipe's parts are copied, not changed.
+    """
+    for name in only:
+        if name not in REMEDIES:
+            raise UsageError(f"check: no comparison {name!r}; known: {', '.join(REMEDIES)}")
+    data = Joined(recipe.rows)
+    if len(data) < 2 * ranks:
+        raise UsageError(f"check: needs at least {2 * ranks} rows for {ranks} processes, got {len(data)}; give more data or fewer --ranks")
+    rows = min(rows, len(data))
+    lists = [[data[(start + i) % len(data)] for i in range(rows)] for start in range(0, batches * rows, rows)]
+    work: dict[str, Callable[[], tuple[float, str]]] = {
+        "cached = plain": lambda: _worst(_cached(recipe, recipe.views(r)) for r in lists),
+        "ranks = one": lambda: _worst(_ranks(recipe, r, ranks) for r in lists),
+        "compiled = eager": lambda: _compiled(recipe, [recipe.views(r) for r in lists]),
+        "streamed = dense": lambda: _worst(_backends(recipe, recipe.views(r), "eager", "dense") for r in lists),
+        "resumed = unbroken": lambda: _resumed(recipe, rows, steps),
+    }
+    findings = []
+    for name, compare in work.items():
+        if only and name not in only:
+            continue
+        difference, note = compare()
+        tolerance = 0.0 if name.startswith("resumed") else TOLERANCE
+        if math.isnan(difference) and note:
+            findings.append(Finding(name, difference, tolerance, None, note))
+            continue
+        passed = difference <= tolerance
+        findings.append(Finding(name, difference, tolerance, passed, note, "" if passed else REMEDIES[name]))
+    return Report(tuple(findings))
+
+
+def relative(got: torch.Tensor, want: torch.Tensor) -> float:
+    """|got - want| / |want|; 0 where both vanish, infinite where only ``want`` does or a number is none."""
+    if not bool(torch.isfinite(got).all() and torch.isfinite(want).all()):
+        return math.inf
+    apart, size = float((got - want).norm()), float(want.norm())
+    return 0.0 if apart == 0 else apart / size if size else math.inf
+
+
+def gradient(
+    recipe: Recipe, batch: Batch, *, cached: bool, micro_batch_size: int, dropout: bool = True, backend: str = "auto"
+) -> torch.Tensor:
+    """All gradients of one batch as one float64 vector. Parts are copied, and dropout starts from the recipe's seed."""
+    encoder = _module(copy.deepcopy(recipe.encoder)).train(dropout)
+    score, losses = copy.deepcopy((recipe.score, recipe.losses))
+    objective = Objective(recipe.views, score, losses, recipe.weights)
+    seed_everything(recipe.step.seed)
+    with using(backend):
+        backward(encode_with(Tower(encoder, objective.fields)), encoder, objective, batch, micro_batch_size, cached=cached)  # type: ignore[arg-type]
+    return flat_gradient([*encoder.parameters(), *objective.parameters()])
+
+
+def flat_gradient(parameters: Sequence[nn.Parameter]) -> torch.Tensor:
+    """The gradients of learned parameters, zeros where there is none, as one float64 vector."""
+    learned = [p for p in parameters if p.requires_grad]
+    return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).detach().double().flatten() for p in learned])
+
+
+def _cached(recipe: Recipe, batch: Batch) -> float:
+    largest = max(len(items) for items in batch.items.values())
+    size = max(1, min(recipe.step.micro_batch_size or largest, math.ceil(largest / 3)))
+    plain = gradient(recipe, batch, cached=False, micro_batch_size=size)
+    return relative(gradient(recipe, batch, cached=True, micro_batch_size=size), plain)
+
+
+def _ranks(recipe: Recipe, rows: list[Any], ranks: int) -> float:
+    one = gradient(recipe, recipe.views(rows), cached=False, micro_batch_size=0, dropout=False)
+    return relative(gradients_by_ranks(recipe, rows, ranks), one)
+
+
+def _backends(recipe: Recipe, batch: Batch, backend: str, oracle: str) -> float:
+    want = gradient(recipe, batch, cached=False, micro_batch_size=0, backend=oracle)
+    return relative(gradient(recipe, batch, cached=False, micro_batch_size=0, backend=backend), want)
+
+
+def _compiled(recipe: Recipe, batches: list[Batch]) -> tuple[float, str]:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        worst = max(_backends(recipe, batch, "compiled", "eager") for batch in batches)
+    refused = next((str(w.message) for w in said if "is not compiled" in str(w.message)), "")
+    return (math.nan, refused) if refused else (worst, "")
+
+
+def _resumed(recipe: Recipe, rows: int, steps: int) -> tuple[float, str]:
+    half = max(1, steps // 2)
+    step = replace(recipe.step, batch_size=max(2, rows), max_steps=2 * half, save_steps=half)
+    fresh = [replace(recipe, step=step, text="", **_parts(recipe)) for _ in range(2)]
+    with tempfile.TemporaryDirectory(prefix="dipole-check-") as folder:
+        unbroken, resumed = Path(folder) / "unbroken", Path(folder) / "resumed"
+        train(fresh[0], unbroken, keep=2, show=False)
+        resumed.mkdir()
+        saved = ckpt.folder_of(unbroken, half)
+        shutil.copytree(saved, resumed / saved.relative_to(unbroken))
+        train(fresh[1], resumed, keep=2, show=False, resume=True)
+    a, b = (torch.cat([p.detach().double().flatten() for p in _learned(r)]) for r in fresh)
+    return relative(b, a), f"{half} of {2 * half} steps before the checkpoint"
+
+
+def _parts(recipe: Recipe) -> dict[str, Any]:
+    encoder, score, losses = copy.deepcopy((recipe.encoder, recipe.score, recipe.losses))
+    return {"encoder": encoder, "score": score, "losses": losses}
+
+
+def _learned(recipe: Recipe) -> list[torch.Tensor]:
+    parts = [recipe.encoder, recipe.score, *recipe.losses]
+    return [t for p in parts if isinstance(p, nn.Module) for t in (*p.parameters(), *p.buffers()) if t.is_floating_point()]
+
+
+def _module(encoder: Any) -> nn.Module:
+    if not isinstance(encoder, nn.Module):
+        raise UsageError("check: the encoder must be a torch.nn.Module")
+    return encoder
+
+
+def _worst(differences: Any) -> tuple[float, str]:
+    return max(differences), ""

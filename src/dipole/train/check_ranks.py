@@ -1,0 +1,57 @@
+"""The gradient of one batch by several gloo processes on this machine, for ``check``."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from safetensors.torch import load_file, save_file
+
+from dipole.train.ranks import reach_of
+from dipole.train.recipe import Recipe
+from dipole.train.step import Objective, Tower, backward, encode_with
+
+
+def gradients_by_ranks(recipe: Recipe, rows: list[Any], ranks: int) -> torch.Tensor:
+    """All gradients, averaged over processes as DDP does, as one float64 vector; dropout off.
+
+    Shares are uneven on purpose: the first process gets one row more than its part.
+    """
+    even = len(rows) // ranks
+    cuts = [0, *(min(len(rows), even * r + 1) for r in range(1, ranks)), len(rows)]
+    shares = [rows[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    with tempfile.TemporaryDirectory(prefix="dipole-check-") as folder:
+        mp.spawn(_process, (recipe, shares, _free_port(), folder), nprocs=ranks)  # type: ignore[no-untyped-call]
+        return load_file(str(Path(folder) / "gradient.safetensors"))["gradient"]
+
+
+def _process(rank: int, recipe: Recipe, shares: list[list[Any]], port: int, folder: str) -> None:
+    from dipole.train.check import flat_gradient
+
+    world = len(shares)
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
+    dist.init_process_group("gloo", rank=rank, world_size=world)
+    encoder: Any = recipe.encoder
+    encoder.eval()
+    objective = Objective(recipe.views, recipe.score, recipe.losses, recipe.weights, reach=reach_of(world), world_size=world)
+    batch = recipe.views(shares[rank])
+    backward(encode_with(Tower(encoder, objective.fields)), encoder, objective, batch, 0, cached=False)
+    gradient = flat_gradient([*encoder.parameters(), *objective.parameters()])
+    dist.all_reduce(gradient)
+    if rank == 0:
+        save_file({"gradient": gradient / world}, str(Path(folder) / "gradient.safetensors"))
+    dist.destroy_process_group()
+
+
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port
