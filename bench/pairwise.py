@@ -45,7 +45,9 @@ def step(run: Run, inputs: Inputs) -> Callable[[], None]:
     return once
 
 
-def interleaved(contestants: dict[str, Callable[[Inputs], Callable[[], None]]], size: tuple[int, int], rounds: int, seeds: int) -> dict[str, float]:
+def interleaved(
+    contestants: dict[str, Callable[[Inputs], Callable[[], None]]], size: tuple[int, int], rounds: int, seeds: int
+) -> dict[str, float]:
     """Median seconds of each contestant."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for seed in range(seeds):

@@ -31,5 +31,3 @@ def ring_pairs_for(name, queries, keys, labels, ring):
     if name == "supcon":
         return Pairs(queries, queries, Match(labels, labels, others_only=True), excluded=(Diagonal(0, n),), ring=ring)
     return Pairs(queries, keys, Diagonal(0, n), ring=ring)
-
-

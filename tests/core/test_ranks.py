@@ -11,7 +11,6 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from dipole.core import ranks
-
 from tests.catalogue import LOSSES, pairs_for, ring_pairs_for
 
 LENGTHS = {2: [5, 8], 4: [3, 6, 1, 4]}  # uneven on purpose

@@ -6,9 +6,9 @@ import pkgutil
 
 import pytest
 import torch
-from tests.catalogue import LOSSES, pairs_for
 
 import dipole.losses
+from tests.catalogue import LOSSES, pairs_for
 
 N, D = 160, 12  # 160 x 160 entries: streamed, not dense
 

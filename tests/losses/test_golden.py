@@ -61,8 +61,6 @@ def both_views(a, b, score=None):
     return Pairs.aligned(a, b, score=score).with_negatives(a, copy_of=torch.arange(len(a)))
 
 
-
-
 def test_dcl_one_direction():
     case = Case("dcl__DCL__base")
     z1, z2 = case.leaf("z1"), case.leaf("z2")

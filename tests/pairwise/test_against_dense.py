@@ -268,7 +268,5 @@ def test_blocks_that_share_a_normaliser_add_up():
     eye = torch.eye(6, dtype=torch.bool)
     logits = torch.cat([q @ d.T, d @ q.T, (q @ q.T).masked_fill(eye, -math.inf), (d @ d.T).masked_fill(eye, -math.inf)], dim=1)
     torch.testing.assert_close(streamed, logits.logsumexp(1))
-    for a, b in zip(
-        torch.autograd.grad(streamed.sum(), [q, d]), torch.autograd.grad(logits.logsumexp(1).sum(), [q, d]), strict=True
-    ):
+    for a, b in zip(torch.autograd.grad(streamed.sum(), [q, d]), torch.autograd.grad(logits.logsumexp(1).sum(), [q, d]), strict=True):
         torch.testing.assert_close(a, b)

@@ -65,7 +65,9 @@ def test_every_fusible_reduction_and_a_ragged_edge():
     torch.manual_seed(0)
     q, k = torch.randn(250, 4, dtype=torch.float64, requires_grad=True), torch.randn(250, 4, dtype=torch.float64, requires_grad=True)
     pairs = Pairs.aligned(q, k, score=NegSquaredDistance())
-    wanted = {f"{kind.__name__}_{axis}": kind(axis) for kind in (LogSumExp, Sum, Mean, Count, LogMeanExp) for axis in ("rows", "cols", "total")}
+    wanted = {
+        f"{kind.__name__}_{axis}": kind(axis) for kind in (LogSumExp, Sum, Mean, Count, LogMeanExp) for axis in ("rows", "cols", "total")
+    }
 
     def run(backend):
         stats = vars(reduce(lambda t: t.scores.tanh() * t.weight + t.scores, pairs, backend=backend, **wanted))

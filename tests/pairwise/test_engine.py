@@ -161,7 +161,7 @@ def test_scores_that_are_no_numbers_are_refused():
     whole = torch.ones(4, 3, dtype=torch.long)
     with pytest.raises(EngineError, match="floating-point vectors"):
         reduce(lambda t: t.scores, Pairs.aligned(whole, whole), z=Sum("rows"))
-    with pytest.raises(EngineError, match="floating-point terms.*use Count"):
+    with pytest.raises(EngineError, match=r"floating-point terms.*use Count"):
         reduce(lambda t: t.scores > 0, pairs_of(DCL(), 40), z=Sum("rows"))
 
 
@@ -202,7 +202,9 @@ def test_search_finds_what_sorting_finds():
 def test_search_orders_ties_by_id_and_says_when_keys_run_out():
     q, k = torch.ones(3, 2), torch.ones(500, 2)
     k[7] = 2
-    top = reduce(lambda t: t.scores, Pairs.grouped(q, k, torch.zeros(3).long(), torch.ones(500).long()), backend="eager", t=TopK("rows", k=4)).t
+    top = reduce(
+        lambda t: t.scores, Pairs.grouped(q, k, torch.zeros(3).long(), torch.ones(500).long()), backend="eager", t=TopK("rows", k=4)
+    ).t
     assert top.ids.tolist() == [[7, 0, 1, 2]] * 3
     short = topk_search(q, k[:2], 4)
     assert short.ids.tolist() == [[0, 1, -1, -1]] * 3

@@ -43,7 +43,13 @@ def only(name, made):
 
 def test_a_sound_recipe_passes_everything():
     report = check(recipe(), rows=12, batches=2)
-    assert [f.name for f in report.findings] == ["cached = plain", "ranks = one", "compiled = eager", "streamed = dense", "resumed = unbroken"]
+    assert [f.name for f in report.findings] == [
+        "cached = plain",
+        "ranks = one",
+        "compiled = eager",
+        "streamed = dense",
+        "resumed = unbroken",
+    ]
     assert [f.passed for f in report.findings] == [True] * 5
     assert report.passed
     assert report.findings[-1].difference == 0

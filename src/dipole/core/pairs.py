@@ -259,7 +259,6 @@ class Pairs:
         scores: torch.Tensor = torch.func.vmap(one)(products, factors.rows, factors.cols)
         return scores
 
-
     def at_positive(self, column_values: torch.Tensor) -> torch.Tensor:
         """(N,) the value of each own row's positive column, of values given for the own columns. Aligned pairs only."""
         offset = self.positive.offset
@@ -303,7 +302,9 @@ def _cut(vectors: Vectors, at: slice) -> Vectors:
 def _concatenate(first: Vectors, second: Vectors) -> Vectors:
     if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
         if first.shape[1:] != second.shape[1:]:
-            raise DataError("with_negatives: negatives must have the keys' dimensions", value=(tuple(second.shape[1:]), tuple(first.shape[1:])))
+            raise DataError(
+                "with_negatives: negatives must have the keys' dimensions", value=(tuple(second.shape[1:]), tuple(first.shape[1:]))
+            )
         return torch.cat([first, second])
     if isinstance(first, torch.Tensor) or isinstance(second, torch.Tensor) or len(first) != len(second):
         raise DataError("with_negatives: negatives must be of the keys' form, one tensor or as many")

@@ -72,10 +72,8 @@ def gather_sides(
     flat |= {(name, -2): t for name, t in meta.items()}
     first = (lead if isinstance(lead, torch.Tensor) else lead[0]).device
     layout, lengths = _agree({key: (len(t), tuple(t.shape[1:]), t.dtype) for key, t in flat.items()})
-    mine = [
-        _padded(flat[key], shape) if key in flat else torch.zeros(0, *shape, dtype=dtype, device=first) for key, shape, dtype in layout
-    ]
-    gathered = _Gather.apply(lengths, *mine)
+    mine = [_padded(flat[key], shape) if key in flat else torch.zeros(0, *shape, dtype=dtype, device=first) for key, shape, dtype in layout]
+    gathered: tuple[torch.Tensor, ...] = _Gather.apply(lengths, *mine)  # type: ignore[no-untyped-call]
     leading = next(at for at, (key, _, _) in enumerate(layout) if key[0] == next(iter(sides)))
     starts = [0]
     for row in lengths:
@@ -128,7 +126,7 @@ def gather(tensor: torch.Tensor) -> torch.Tensor:
     _, size = world()
     if size == 1:
         return tensor
-    everyone: torch.Tensor = _Gather.apply([[len(tensor)]] * size, tensor)[0]
+    everyone: torch.Tensor = _Gather.apply([[len(tensor)]] * size, tensor)[0]  # type: ignore[no-untyped-call]
     return everyone
 
 

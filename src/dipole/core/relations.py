@@ -56,7 +56,9 @@ class Diagonal:
         if first >= last:
             return None
         mask = torch.zeros(rows.stop - rows.start, cols.stop - cols.start, dtype=torch.bool, device=self.device)
-        mask[first - rows.start : last - rows.start, first + self.offset - cols.start : last + self.offset - cols.start].fill_diagonal_(True)
+        mask[first - rows.start : last - rows.start, first + self.offset - cols.start : last + self.offset - cols.start].fill_diagonal_(
+            True
+        )
         return mask
 
     def weights(self, rows: slice, cols: slice) -> torch.Tensor | None:

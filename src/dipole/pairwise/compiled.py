@@ -92,7 +92,8 @@ def _backward(
         terms = _tile_terms(layout, scores, fn, products, mixed, outside)
         return tuple(terms[name] for name in names)
 
-    terms, back = torch.func.vjp(named, products, tuple(blocks[i] for i in live))
+    vjp: Any = torch.func.vjp
+    terms, back = vjp(named, products, tuple(blocks[i] for i in live))
     pulls = []
     for name, term in zip(names, terms, strict=True):
         total = torch.zeros_like(term)
@@ -100,7 +101,7 @@ def _backward(
             if r.of == name:
                 total = total + r.pull_here(grad, result, term, keep)
         pulls.append(total if keep is None else torch.where(keep, total, 0.0))
-    of_products, of_blocks = back(tuple(pulls))
+    of_products, of_blocks = back(tuple(pulls))  # one gradient tile a product, one gradient a live block
     return [g.to(kind) for g, kind in zip(of_products, cast, strict=True)], of_blocks
 
 
@@ -136,7 +137,9 @@ def _attempt(body: Callable[..., Any], key: Any, *args: Any) -> Any:
     except Exception as error:  # the compiler's errors share no class
         _refused.add(key)
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        warnings.warn(f"dipole: this tile function is not compiled ({reason}); it runs eagerly, slower, with the same results", stacklevel=2)
+        warnings.warn(
+            f"dipole: this tile function is not compiled ({reason}); it runs eagerly, slower, with the same results", stacklevel=2
+        )
         return None
 
 
@@ -174,7 +177,9 @@ def pull_tile_compiled(
     live = tuple(i for i, s in enumerate(problem.layout) if s.kind not in ("left", "right") and sums[i] is not None)
     lefts = [i for i, s in enumerate(problem.layout) if s.kind == "left"]
     half = (torch.bfloat16, torch.float16)
-    cast = tuple(blocks[i].dtype if blocks[i].dtype in half and blocks[i].is_cuda else p.dtype for i, p in zip(lefts, products, strict=True))
+    cast = tuple(
+        blocks[i].dtype if blocks[i].dtype in half and blocks[i].is_cuda else p.dtype for i, p in zip(lefts, products, strict=True)
+    )
     key = ("backward", *_identity(problem, products, outside, wanted, live, cast))
     args = (problem.layout, dict(problem.scores), wanted, problem.fn, products, tuple(blocks), outside, live, grads, results, cast)
     found = _attempt(_backward, key, *args)

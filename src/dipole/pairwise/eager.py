@@ -23,7 +23,7 @@ from dipole.pairwise.reductions.tops import Top, TopK
 
 def eager(problem: Problem, tensors: list[torch.Tensor], plan: Plan, compiled: bool = False) -> dict[str, Any]:
     """Every wanted reduction, streamed; with ``compiled`` the arithmetic of full tiles is fused."""
-    flat = iter(_Streamed.apply(problem, plan, compiled, *tensors))
+    flat = iter(_Streamed.apply(problem, plan, compiled, *tensors))  # type: ignore[no-untyped-call]
     results: dict[str, Any] = {}
     for name, reduction in problem.wanted.items():
         parts = [next(flat) for _ in range(_arity(reduction))]
@@ -123,7 +123,9 @@ def pull_back(
 ) -> list[torch.Tensor | None]:
     """Gradients of the flat tensors, each in its tensor's type."""
     sums = [torch.zeros(t.shape, dtype=_statistics(t), device=t.device) if n else None for t, n in zip(tensors, needed, strict=True)]
-    asked = [(r, g, res) for r, g, res in zip(problem.wanted.values(), upstream, results, strict=True) if g is not None and r.differentiable]
+    asked = [
+        (r, g, res) for r, g, res in zip(problem.wanted.values(), upstream, results, strict=True) if g is not None and r.differentiable
+    ]
     if asked:
         for rows, cols in tiles(problem, plan):
             if compiled and _full(plan, rows, cols):
@@ -136,7 +138,7 @@ def pull_back(
 
 
 def _full(plan: Plan, rows: slice, cols: slice) -> bool:
-    return rows.stop - rows.start == plan.tile_rows and cols.stop - cols.start == plan.tile_cols
+    return (rows.stop - rows.start, cols.stop - cols.start) == (plan.tile_rows, plan.tile_cols)
 
 
 def _statistics(tensor: torch.Tensor) -> torch.dtype:
@@ -195,14 +197,19 @@ def add_products(
 
 
 def _pull_term(
-    problem: Problem, asked: Sequence[tuple[Reduction, torch.Tensor, State]], of: str, term: torch.Tensor, keep: torch.Tensor | None, tile: Any
+    problem: Problem,
+    asked: Sequence[tuple[Reduction, torch.Tensor, State]],
+    of: str,
+    term: torch.Tensor,
+    keep: torch.Tensor | None,
+    tile: Any,
 ) -> torch.Tensor | None:
     """The gradient of one term of a tile, from all reductions over it; entries that do not count get none."""
     mine = [(r, g, res) for r, g, res in asked if r.of == of]
     shared = [(r, g, res) for r, g, res in mine if isinstance(r, LogSumExp) and not r.by and not term.is_cuda]
     total: torch.Tensor | None = None
     if shared:
-        total = shared_pull(shared, term, keep, problem.spot(tile, shared[0][0]))  # type: ignore[arg-type]
+        total = shared_pull(shared, term, keep, problem.spot(tile, shared[0][0]))
     for reduction, grad, results in mine:
         if isinstance(reduction, LogSumExp) and not reduction.by and not term.is_cuda:
             continue
@@ -222,9 +229,7 @@ def _add_product(into: torch.Tensor | None, grad: torch.Tensor, other: torch.Ten
         into[at].addmm_(grad.to(into.dtype), other.to(into.dtype))
 
 
-def _add_block(
-    problem: Problem, into: torch.Tensor | None, grad: torch.Tensor | None, slot: Slot, rows: slice, cols: slice
-) -> None:
+def _add_block(problem: Problem, into: torch.Tensor | None, grad: torch.Tensor | None, slot: Slot, rows: slice, cols: slice) -> None:
     if into is None or grad is None:
         return
     if slot.kind == "param":

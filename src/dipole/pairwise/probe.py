@@ -130,7 +130,10 @@ def _bytes(problem: Problem, tensors: Sequence[torch.Tensor], rows: slice, cols:
     asked = [(r, torch.ones_like(res[0]), res) for r, res in zip(part.wanted.values(), results, strict=True) if r.differentiable]
     if not asked:
         return forward
-    sums = [torch.zeros_like(t, dtype=torch.float64 if t.dtype == torch.float64 else torch.float32) if t.is_floating_point() else None for t in tensors]
+    sums = [
+        torch.zeros_like(t, dtype=torch.float64 if t.dtype == torch.float64 else torch.float32) if t.is_floating_point() else None
+        for t in tensors
+    ]
     with torch.no_grad():
         backward = count_bytes(lambda: pull_tile(part, tensors, asked, sums, rows, cols))
     return max(forward, backward)
@@ -140,8 +143,8 @@ class _Allocations(TorchDispatchMode):
     """Adds up the bytes of every new storage that operations return."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.bytes = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes: int = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         held = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
@@ -156,4 +159,5 @@ def count_bytes(work: Callable[[], object]) -> int:
     """Bytes of all new storages while ``work()`` runs: more than it holds at once, never less."""
     with _Allocations() as counted:
         work()
-    return counted.bytes
+    total: int = counted.bytes
+    return total

@@ -61,7 +61,9 @@ class Problem:
     def cut(self, tensors: Sequence[torch.Tensor], rows: slice, cols: slice) -> list[torch.Tensor]:
         """The blocks of all tensors that a tile reads, in statistics' precision except the factors of products."""
         blocks = [t if s.kind == "param" else t[self.place(s, rows, cols)] for s, t in zip(self.layout, tensors, strict=True)]
-        return [b if s.kind in ("left", "right") or not b.is_floating_point() else wide(b) for s, b in zip(self.layout, blocks, strict=True)]
+        return [
+            b if s.kind in ("left", "right") or not b.is_floating_point() else wide(b) for s, b in zip(self.layout, blocks, strict=True)
+        ]
 
     def place(self, slot: Slot, rows: slice, cols: slice) -> slice:
         """Where a tile's share lies in a tensor that is cut along rows or columns."""
@@ -223,7 +225,9 @@ def build(
             if reduction.by not in meta:
                 raise EngineError(f"{key}: no metadata {reduction.by!r} on the reduced axis; known: {', '.join(meta) or 'none'}")
             if int(meta[reduction.by].min()) < 0:
-                raise EngineError(f"{key}: segments {reduction.by!r} must be numbered from 0", )
+                raise EngineError(
+                    f"{key}: segments {reduction.by!r} must be numbered from 0",
+                )
             segments[key] = int(meta[reduction.by].max()) + 1
     if pairs.ring is not None:
         rows, cols = pairs.own_rows, pairs.own_cols

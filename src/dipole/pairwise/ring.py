@@ -31,7 +31,7 @@ def ring(problem: Problem, tensors: list[torch.Tensor], planned: Plan) -> dict[s
         if not wanted:
             continue
         part = dataclasses.replace(problem, wanted=wanted)
-        flat = iter(_Ring.apply(part, planned, axis, *tensors))
+        flat = iter(_Ring.apply(part, planned, axis, *tensors))  # type: ignore[no-untyped-call]
         for name, reduction in wanted.items():
             parts = [next(flat) for _ in range(_arity(reduction))]
             results[name] = Top(*parts) if isinstance(reduction, TopK) else parts[0]
@@ -101,8 +101,8 @@ class _Ring(torch.autograd.Function):
         for reduction, length in zip(problem.wanted.values(), ctx.lengths, strict=True):
             if reduction.differentiable:
                 # every rank must take part in the round, also one whose result nobody used
-                grad = grads[at] if grads[at] is not None else torch.zeros_like(flat[at])
-                asked.append((reduction, grad, flat[at : at + length]))
+                grad = grads[at]
+                asked.append((reduction, torch.zeros_like(flat[at]) if grad is None else grad, flat[at : at + length]))
             at += length
         sums = [torch.zeros(t.shape, dtype=_statistics(t), device=t.device) if t.is_floating_point() else None for t in tensors]
         travels = _travellers(problem, ctx.axis)
@@ -126,9 +126,7 @@ def _travellers(problem: Problem, axis: str) -> list[int]:
     return [i for i, slot in enumerate(problem.layout) if slot.kind in kinds]
 
 
-def _round(
-    problem: Problem, tensors: Sequence[torch.Tensor], axis: str, load: tuple[torch.Tensor, ...], home: bool = False
-) -> Any:
+def _round(problem: Problem, tensors: Sequence[torch.Tensor], axis: str, load: tuple[torch.Tensor, ...], home: bool = False) -> Any:
     """Each rank's block in turn: the problem over it, the tensors that hold it, and the load that travels with it.
 
     With ``home`` the load makes one more hop, so that after the last step it is back where it belongs (in the yielded list,

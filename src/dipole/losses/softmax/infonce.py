@@ -20,7 +20,7 @@ import torch
 
 from dipole.core.pairs import Pairs
 from dipole.core.part import part, positive, switch
-from dipole.pairwise import LogSumExp, Tile, reduce
+from dipole.pairwise import LogSumExp, Tile, logsumexp_rows, reduce
 
 __all__ = ["InfoNCE"]
 
@@ -41,6 +41,7 @@ class InfoNCE:
             return tile.scores / self.temperature
 
         if not self.two_sided:
-            return reduce(logits, pairs, rows=LogSumExp("rows")).rows - positives
+            return logsumexp_rows(logits, pairs) - positives
         stats = reduce(logits, pairs, rows=LogSumExp("rows"), cols=LogSumExp("cols"))
-        return (stats.rows + pairs.at_positive(stats.cols)) / 2 - positives
+        both: torch.Tensor = stats.rows + pairs.at_positive(stats.cols)
+        return both / 2 - positives

@@ -48,7 +48,9 @@ class Reduction:
         if self.axis not in AXES:
             raise EngineError(f"{type(self).__name__}: axis must be one of {', '.join(AXES)}, got {self.axis!r}")
         if self.by and (self.axis == "total" or not self.splittable):
-            raise EngineError(f"{type(self).__name__}: 'by' is not defined here; reduce per row or per column with sum, mean, count or logsumexp")
+            raise EngineError(
+                f"{type(self).__name__}: 'by' is not defined here; reduce per row or per column with sum, mean, count or logsumexp"
+            )
 
     # -- geometry, the same for all ------------------------------------------------------------------------------------
 
@@ -99,9 +101,7 @@ class Reduction:
         """The results; only the first carries a gradient, and only where ``differentiable``."""
         return tuple(state)
 
-    def pull(
-        self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot
-    ) -> torch.Tensor:
+    def pull(self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot) -> torch.Tensor:
         """Gradient of the loss in the tile's term, (n, m) or broadcastable to it; masked entries are zeroed later."""
         raise NotImplementedError
 
@@ -125,4 +125,3 @@ class Reduction:
 def masked(term: torch.Tensor, keep: torch.Tensor | None, value: float) -> torch.Tensor:
     """The term with the entries that do not count replaced."""
     return term if keep is None else term.masked_fill(~keep, value)
-

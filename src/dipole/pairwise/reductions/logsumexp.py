@@ -45,9 +45,7 @@ class LogSumExp(Reduction):
     def absorb(self, state: State, parts: tuple[torch.Tensor, ...], spot: Spot) -> None:
         merge(state[0][self.at(spot)], parts[0])
 
-    def pull(
-        self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot
-    ) -> torch.Tensor:
+    def pull(self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot) -> torch.Tensor:
         at = self.at(spot)
         if spot.segments is None:
             return self.pull_here(grad[at], [results[0][at]], term, keep)
@@ -90,9 +88,7 @@ class LogMeanExp(Reduction):
     def end(self, state: State) -> tuple[torch.Tensor, ...]:
         return state[0] - state[1].clamp(min=1).log(), state[0]
 
-    def pull(
-        self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot
-    ) -> torch.Tensor:
+    def pull(self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot) -> torch.Tensor:
         at = self.at(spot)
         return self.pull_here(grad[at], [r[at] for r in results], term, keep)
 

@@ -31,9 +31,7 @@ class Sum(Reduction):
     def absorb(self, state: State, parts: tuple[torch.Tensor, ...], spot: Spot) -> None:
         state[0][self.at(spot)] += parts[0]
 
-    def pull(
-        self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot
-    ) -> torch.Tensor:
+    def pull(self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot) -> torch.Tensor:
         values = grad[self.at(spot)]
         return self.spread(values) if spot.segments is None else self.unsplit(values, spot.segments)
 
@@ -76,9 +74,7 @@ class Mean(Reduction):
     def end(self, state: State) -> tuple[torch.Tensor, ...]:
         return state[0] / state[1].clamp(min=1), state[1]
 
-    def pull(
-        self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot
-    ) -> torch.Tensor:
+    def pull(self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot) -> torch.Tensor:
         return _sum(self).pull(grad / results[1].clamp(min=1), results, term, keep, spot)
 
     def pull_here(self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None) -> torch.Tensor:

@@ -51,9 +51,7 @@ class TopK(Reduction):
         top, order = stable_top(merged, self.k)
         state[0][at], state[1][at] = top, ids.gather(1, order)
 
-    def pull(
-        self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot
-    ) -> torch.Tensor:
+    def pull(self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot) -> torch.Tensor:
         at, ids = self.at(spot), spot.col_ids if self.axis == "rows" else spot.row_ids
         lines = torch.zeros_like(self.lines(term))
         where = results[1][at] - ids.start
@@ -100,9 +98,7 @@ class Max(Reduction):
         row, col = {"rows": (line, where), "cols": (where, line), "total": (where // width, where % width)}[self.axis]
         return row + spot.row_ids.start, col + spot.col_ids.start
 
-    def pull(
-        self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot
-    ) -> torch.Tensor:
+    def pull(self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot) -> torch.Tensor:
         at = self.at(spot)
         row, col = results[1][at] - spot.row_ids.start, results[2][at] - spot.col_ids.start
         inside = (row >= 0) & (row < term.shape[0]) & (col >= 0) & (col < term.shape[1]) & (results[1][at] >= 0)

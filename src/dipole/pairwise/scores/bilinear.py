@@ -25,7 +25,5 @@ class Bilinear(nn.Module):
         left = one_tensor(queries, "bilinear")
         return Factors(((left @ self.weight.to(left.dtype), one_tensor(keys, "bilinear")),))
 
-    def tile(
-        self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]
-    ) -> torch.Tensor:
+    def tile(self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]) -> torch.Tensor:
         return products[0]

@@ -19,9 +19,7 @@ class Cosine:
     def factors(self, queries: Vectors, keys: Vectors) -> Factors:
         return Factors(((unit(one_tensor(queries, "cosine")), unit(one_tensor(keys, "cosine"))),))
 
-    def tile(
-        self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]
-    ) -> torch.Tensor:
+    def tile(self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]) -> torch.Tensor:
         return products[0]
 
 

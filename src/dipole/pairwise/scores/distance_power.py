@@ -23,8 +23,6 @@ class DistancePower:
     def factors(self, queries: Vectors, keys: Vectors) -> Factors:
         return NegSquaredDistance().factors(queries, keys)
 
-    def tile(
-        self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]
-    ) -> torch.Tensor:
+    def tile(self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]) -> torch.Tensor:
         squared = -NegSquaredDistance().tile(products, rows, cols)
         return -squared.clamp(min=1e-12).pow(self.power / 2)

@@ -31,7 +31,5 @@ class GatedCosine:
         length = wide(gates * vectors).square().sum(1).clamp(min=self.floor).rsqrt()
         return Factors(((squared * vectors, right), (squared, right.square())), (length,), ())
 
-    def tile(
-        self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]
-    ) -> torch.Tensor:
+    def tile(self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]) -> torch.Tensor:
         return products[0] * rows[0][:, None] * products[1].clamp(min=self.floor).rsqrt()

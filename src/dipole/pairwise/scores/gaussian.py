@@ -20,7 +20,5 @@ class Gaussian:
     def factors(self, queries: Vectors, keys: Vectors) -> Factors:
         return NegSquaredDistance().factors(queries, keys)
 
-    def tile(
-        self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]
-    ) -> torch.Tensor:
+    def tile(self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]) -> torch.Tensor:
         return (NegSquaredDistance().tile(products, rows, cols) * self.sharpness).exp()

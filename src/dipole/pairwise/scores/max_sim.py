@@ -30,9 +30,7 @@ class MaxSim:
     def factors(self, queries: Vectors, keys: Vectors) -> Factors:
         return token_factors(queries, keys, "max_sim")
 
-    def tile(
-        self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]
-    ) -> torch.Tensor:
+    def tile(self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]) -> torch.Tensor:
         scores, queries, keys = token_products(rows, cols)
         best = scores.masked_fill(~keys, -torch.inf).amax(-1)
         best = torch.where(keys.any(-1) & queries[..., 0], best, 0.0)

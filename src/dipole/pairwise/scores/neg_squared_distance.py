@@ -19,7 +19,5 @@ class NegSquaredDistance:
         left, right = one_tensor(queries, "neg_squared_distance"), one_tensor(keys, "neg_squared_distance")
         return Factors(((left, right),), (wide(left).square().sum(1),), (wide(right).square().sum(1),))
 
-    def tile(
-        self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]
-    ) -> torch.Tensor:
+    def tile(self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]) -> torch.Tensor:
         return torch.add(-rows[0][:, None], products[0], alpha=2.0).sub_(cols[0][None, :])

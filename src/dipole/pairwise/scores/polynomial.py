@@ -20,7 +20,5 @@ class Polynomial:
     def factors(self, queries: Vectors, keys: Vectors) -> Factors:
         return Factors(((one_tensor(queries, "polynomial"), one_tensor(keys, "polynomial")),))
 
-    def tile(
-        self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]
-    ) -> torch.Tensor:
+    def tile(self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]) -> torch.Tensor:
         return (products[0] + self.shift).pow(self.degree)

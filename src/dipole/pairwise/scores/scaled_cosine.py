@@ -43,7 +43,5 @@ class ScaledCosine(nn.Module):
         left = unit(one_tensor(queries, "scaled_cosine"))
         return Factors((((left / self.temperature).to(left.dtype), unit(one_tensor(keys, "scaled_cosine"))),))
 
-    def tile(
-        self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]
-    ) -> torch.Tensor:
+    def tile(self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]) -> torch.Tensor:
         return products[0]

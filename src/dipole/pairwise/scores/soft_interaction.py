@@ -29,9 +29,7 @@ class SoftInteraction:
     def factors(self, queries: Vectors, keys: Vectors) -> Factors:
         return token_factors(queries, keys, "soft_interaction")
 
-    def tile(
-        self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]
-    ) -> torch.Tensor:
+    def tile(self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]) -> torch.Tensor:
         scores, queries, keys = token_products(rows, cols)
         weights = (scores / self.temperature).masked_fill(~keys, -1e30).softmax(-1) * keys
         taken = (weights * scores).sum(-1) * queries[..., 0]

@@ -17,9 +17,7 @@ def token_factors(queries: Vectors, keys: Vectors, score: str) -> Factors:
     return Factors((), tuple(queries), tuple(keys))
 
 
-def token_products(
-    rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def token_products(rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(n, m, L, K) dot products; (n, 1, L, 1) mask of query tokens; (1, m, 1, K) mask of key tokens."""
     scores = torch.einsum("nad,mbd->nmab", rows[0], cols[0])
     return scores, rows[1][:, None, :, None], cols[1][None, :, None, :]
