@@ -42,7 +42,8 @@ def demo() -> str:
             cells = [f"{found['before'][m]:.3f} → **{found['after'][m]:.3f}**" for m in ("mrr@10", "recall@1", "recall@10")]
             low, high = found["gain"]["mrr@10"]
             rows.append(f"| {title} | {' | '.join(cells)} | +{low:.3f} to +{high:.3f} | {found['wall_seconds']:.0f} s |")
-            machine = f"Measured on {found['machine']['cores']} cores of an {found['machine']['cpu']}, {found['date']}; paired bootstrap over the held-out docstrings."
+            where = f"{found['machine']['cores']} cores of an {found['machine']['cpu']}"
+            machine = f"Measured on {where}, {found['date']}; paired bootstrap over the held-out docstrings."
     return "\n".join([*rows, "", machine])
 
 
