@@ -38,8 +38,9 @@ def test_cached_equals_plain_for_every_loss(name: str) -> None:
     views = Labelled() if name == "supcon" else Aligned()
     ours, theirs = (gradients(cls(), cached, views=views) for cached in (True, False))
     assert ours[0] == theirs[0]
+    whole = max(float(b.norm()) for b in theirs[1])  # some gradients are 0 but for rounding: a shift changes no distance
     for a, b in zip(ours[1], theirs[1], strict=True):
-        assert float((a - b).norm()) <= 1e-6 * float(b.norm()) + 1e-12
+        assert float((a - b).norm()) <= 1e-6 * whole
 
 
 def test_a_dropped_random_state_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

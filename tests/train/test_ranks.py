@@ -54,6 +54,51 @@ def processes(run: Path, world: int, code: str) -> None:
         assert child.returncode == 0, said[-3000:]
 
 
+SHARDED = """
+import torch, torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from dipole.losses import InfoNCE
+from dipole.pairwise.scores.scaled_cosine import ScaledCosine
+from dipole.train.batches import share
+from dipole.train.ranks import average_gradients, reach_of
+from dipole.train.step import Objective, backward
+from dipole.views.aligned import Aligned
+from safetensors.torch import save_file
+from tests.train.stand_in import Bag, Sentences
+
+dist.init_process_group("gloo")
+rank, world = dist.get_rank(), dist.get_world_size()
+rows = list(Sentences(8))  # a sharded forward is a collective: every process needs as many micro batches
+found = {{}}
+for name, size in (("alone", 1), ("sharded", world)):
+    encoder = Bag(dropout=0.0)
+    objective = Objective(Aligned(), ScaledCosine(), [InfoNCE(temperature=1.0)], reach=reach_of(size), world_size=size)
+    mine = rows if size == 1 else [rows[i] for i in share(torch.arange(8), rank, world).tolist()]
+    if size > 1:
+        fully_shard(encoder, mesh=init_device_mesh("cpu", (world,)))
+    backward(encoder, encoder, objective, objective.views(mine), 2, cached=True)
+    average_gradients(objective.parameters(), size)
+    for n, p in (*encoder.named_parameters(), *objective.named_parameters()):
+        found[name + " " + n] = (p.grad.full_tensor() if hasattr(p.grad, "full_tensor") else p.grad).clone()
+if rank == 0:
+    save_file(found, {file!r})
+dist.destroy_process_group()
+"""
+
+
+def test_a_sharded_encoder_gets_the_gradient_of_one_process(tmp_path: Path) -> None:
+    """FSDP (fully_shard) on two CPU processes, with gradient caching: 1e-6 of the whole gradient."""
+    file = tmp_path / "gradients.safetensors"
+    processes(tmp_path, 2, SHARDED.format(file=str(file)))
+    found = load_file(file)
+    names = {n.split(" ")[1] for n in found}
+    assert len(names) == 4
+    whole = max(float(found[f"alone {n}"].norm()) for n in names)
+    for name in names:
+        assert float((found[f"sharded {name}"] - found[f"alone {name}"]).norm()) <= 1e-6 * whole, name
+
+
 @pytest.mark.parametrize("micro", [0, 2])
 def test_two_processes_equal_one(tmp_path: Path, micro: int) -> None:
     settings = {**SETTINGS, "micro_batch_size": micro}

@@ -2,6 +2,9 @@
 
 The loss of a process covers the rows it encoded, against the keys of all processes: gradients flow back through the
 gathering, and averaging over processes then gives the gradient of the whole batch's mean (see :mod:`dipole.train.step`).
+
+Every process must have the same sides in a batch (hard negatives on all or on none). A sharded encoder (FSDP) also needs as
+many micro batches on each, since its forward is a collective: make ``batch_size`` a multiple of the number of processes.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def train(
     show: bool = True,
     fabric: Any = None,
 ) -> RunSummary:
-    """Run a recipe. ``keep``: checkpoints kept. ``show``: progress on stderr. ``fabric``: one of your own (FSDP, say).
+    """Run a recipe. ``keep``: checkpoints kept. ``show``: progress on stderr. ``fabric``: one of your own (one device or DDP).
 
     Ctrl-C ends the step at hand, saves a checkpoint, says how to go on and raises KeyboardInterrupt; twice stops at once.
     Raises UsageError where the folder holds another run, CheckpointError where a checkpoint is broken.
@@ -93,6 +93,10 @@ def train(
     objective.to(fabric.device)
     encoder.train()
     tower = fabric.setup_module(Tower(encoder, objective.fields))
+    if any(hasattr(p, "full_tensor") for p in tower.parameters()) or "FSDP" in type(fabric.strategy).__name__:
+        raise UsageError(
+            "train: checkpoints of sharded encoders are not written yet; use DDP, or train.step.backward in a loop of your own"
+        )
     learned = [p for p in (*tower.parameters(), *objective.parameters()) if p.requires_grad]
     if not learned:
         raise UsageError("train: nothing to learn: every parameter is frozen")
