@@ -1,4 +1,5 @@
-"""Write what is generated into the pages: the table of commands, the table of recipes, the demo's figures.
+"""Write what is generated into the pages: the table of commands, the table of recipes, the demo's and
+the engine's figures, the worked examples.
 
 python docs/generate.py            writes
 python docs/generate.py --check    exit code 1 where something is out of date
@@ -6,10 +7,12 @@ python docs/generate.py --check    exit code 1 where something is out of date
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 from dipole.cli.main import command_names, summary
@@ -47,7 +50,42 @@ def demo() -> str:
     return "\n".join([*rows, "", machine])
 
 
-BLOCKS = {"README.md": {"commands": commands, "demo": demo}, "docs/recipes.md": {"recipes": recipes}}
+def example(name: str) -> str:
+    """A worked example's file."""
+    return f"```python\n{(ROOT / 'examples' / 'engine' / f'{name}.py').read_text(encoding='utf-8')}```"
+
+
+def engine() -> str:
+    """The engine beside dense PyTorch and the peers, as measured."""
+    path = ROOT / "bench" / "results" / "pairwise_all.json"
+    if not path.exists():
+        return ""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows = ["| loss | B | d | engine | x dense | x four bare products | peak memory, engine / dense |", "|---|---|---|---|---|---|---|"]
+    for case in found["cases"]:
+        memory = case["extra peak bytes"]
+        size = f"{memory['engine'] / 2**20:.0f} / {memory['dense'] / 2**20:.0f} MiB"
+        times = f"{case['seconds']['engine']:.2f} s | {case['engine / dense']:.2f} | {case['engine / four products']:.2f}"
+        rows.append(f"| {case['loss']} | {case['batch']} | {case['dim']} | {times} | {size} |")
+    rows += ["", "| peer, same work, B = 4096, d = 384 | peer | engine | peak memory, engine / peer |", "|---|---|---|---|"]
+    for peer in found["peers"]:
+        if "not run" in peer:
+            rows.append(f"| {peer['peer']} | not run: {peer['not run']} | | |")
+            continue
+        memory = peer["extra peak bytes"]
+        size = f"{memory['engine'] / 2**20:.0f} / {memory['peer'] / 2**20:.0f} MiB"
+        rows.append(f"| {peer['peer']} | {peer['seconds']['peer']:.2f} s | {peer['seconds']['engine']:.2f} s | {size} |")
+    where = f"{found['machine']['threads']} threads of an {found['machine']['cpu']}, torch {found['versions']['torch']}"
+    rows += ["", f"Forward and backward, float32, {where}, {found['date']}: interleaved, medians of {found['rounds']} rounds over"]
+    return "\n".join([*rows, f"{found['seeds']} seeds. Memory: high-water mark of a fresh process above what it held before the step."])
+
+
+EXAMPLES = ("infonce", "hardest_negative", "hn_nce")
+BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"commands": commands, "demo": demo},
+    "docs/recipes.md": {"recipes": recipes},
+    "docs/engine.md": {"engine": engine, **{name: functools.partial(example, name) for name in EXAMPLES}},
+}
 
 
 def main(check: bool) -> int:
@@ -57,7 +95,7 @@ def main(check: bool) -> int:
         path = ROOT / name
         text = was = path.read_text(encoding="utf-8")
         for block, make in blocks.items():
-            pattern = re.compile(rf"(<!-- (?:generated|figures): {block} -->\n).*?(<!-- end -->)", re.DOTALL)
+            pattern = re.compile(rf"(<!-- (?:generated|figures|example): {block} -->\n).*?(<!-- end -->)", re.DOTALL)
             found = pattern.findall(text)
             assert len(found) == 1, f"{name}: one block {block!r} expected, found {len(found)}"
             text = pattern.sub("".join((found[0][0], make(), "\n", found[0][1])).replace("\\", r"\\"), text)

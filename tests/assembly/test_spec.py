@@ -57,7 +57,7 @@ EXPECTED = {
     "views": {"aligned", "grouped", "labelled", "same_twice"},
     "encoder": {"text.transformer", "toy.bag"},
     "score": {
-        "bilinear", "cosine", "distance_power", "gated_cosine", "gaussian", "max_sim",
+        "bilinear", "cosine", "distance_power", "dot", "gated_cosine", "gaussian", "max_sim",
         "neg_squared_distance", "polynomial", "scaled_cosine", "soft_interaction",
     },
     "losses": {"align_uniform", "dcl", "infonce", "siglip", "supcon"},

@@ -19,6 +19,7 @@ from dipole.core.part import is_part
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"rows": "rows", "views": "views", "encoder": "encoders", "score": "pairwise/scores", "losses": "losses"}
 SINGLE = {"batches": ("dipole.train.batches", "Batches"), "step": ("dipole.train.step", "Step")}
+CORE = {"score": {"dot": ("dipole.core.scores", "Dot")}}  # the default of every Pairs, so it lives below the folder of its slot
 SLOTS = ("rows", "batches", "views", "encoder", "score", "losses", "step")  # in the order data flows
 _PART = re.compile(r"^@part\nclass (\w+)", re.MULTILINE)
 
@@ -55,7 +56,7 @@ def discover(slot: str) -> dict[str, Found]:
         return {slot: Found(slot, slot, *SINGLE[slot])}
     if slot not in FOLDERS:
         raise UnknownNameError("slot", slot, SLOTS)
-    found: dict[str, Found] = {}
+    found = {name: Found(slot, name, *where) for name, where in CORE.get(slot, {}).items()}
     places = [("", ROOT / FOLDERS[slot])]
     places += [
         (f"{m.name}.", ROOT / "modality" / m.name / FOLDERS[slot]) for m in pkgutil.iter_modules([str(ROOT / "modality")]) if m.ispkg

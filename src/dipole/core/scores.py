@@ -7,6 +7,8 @@ from typing import Protocol
 
 import torch
 
+from dipole.core.part import part
+
 Vectors = torch.Tensor | tuple[torch.Tensor, ...]
 
 
@@ -40,6 +42,7 @@ class Score(Protocol):
         ...
 
 
+@part
 class Dot:
     """s(q, k) = q . k, for vectors that are already what they should be (normalised by the encoder, say)."""
 
@@ -53,9 +56,6 @@ class Dot:
         cols: tuple[torch.Tensor, ...],
     ) -> torch.Tensor:
         return products[0]
-
-    def __repr__(self) -> str:
-        return "Dot()"
 
 
 def one_tensor(vectors: Vectors, score: str) -> torch.Tensor:
