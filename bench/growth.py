@@ -47,7 +47,9 @@ def measure(rounds: int) -> dict[str, Any]:
             lines[label]["batch"].append(batch)
             lines[label]["seconds"].append(statistics.median(times[label]))
             lines[label]["extra peak bytes"].append(extra_peak(kind, name, (batch, DIM)))
-            print(batch, label, f"{lines[label]['seconds'][-1]:.2f} s", f"{lines[label]['extra peak bytes'][-1] / 2**20:.0f} MiB", flush=True)
+            print(
+                batch, label, f"{lines[label]['seconds'][-1]:.2f} s", f"{lines[label]['extra peak bytes'][-1] / 2**20:.0f} MiB", flush=True
+            )
     return {**circumstances("pytorch-metric-learning", "sentence-transformers"), "dim": DIM, "rounds": rounds, "lines": lines}
 
 
