@@ -4,20 +4,20 @@
     python -m bench.pairwise --all --json      every loss at every size, and the peers
 
 Interleaved: one round runs every contestant once, in turn; medians over rounds and over the rounds of all seeds. Peak
-memory is read from a fresh process for each contestant: the high-water mark above what the process held before.
+memory is read from a fresh process for each contestant: the high-water mark above what the process held before (Linux).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -73,14 +73,16 @@ def child(kind: str, name: str, batch: int, dim: int) -> None:
     small = Inputs.make(64, dim, 0)
     step(run, small)()  # imports and thread pools
     inputs = Inputs.make(batch, dim, 0)
-    before = _held()
+    # Not getrusage: its high-water mark survives exec, so a child would report its parent's.
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
+    before = _status("VmRSS")
     step(run, inputs)()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+    print(_status("VmHWM") - before)
 
 
-def _held() -> int:
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize()
+def _status(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(field)))
 
 
 def contestant(kind: str, name: str) -> Run:

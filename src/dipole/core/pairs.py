@@ -21,7 +21,8 @@ import torch
 from dipole.core.errors import DataError, DegenerateBatchError
 from dipole.core.ranks import Ring
 from dipole.core.relations import Diagonal, Listed, Match, Owned, Relation
-from dipole.core.scores import Dot, Score, Vectors
+from dipole.core.scores import Dot, Score
+from dipole.core.vectors import Vectors, concatenate, cut, leading, side_length, wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,9 @@ class Pairs:
     def __post_init__(self) -> None:
         for side, vectors in (("queries", self.queries), ("keys", self.keys)):
             if side_length(vectors) == 0:
-                raise DataError(f"Pairs: {side} must hold at least one vector", value=_shape(vectors), remedy="drop empty batches")
+                raise DataError(
+                    f"Pairs: {side} must hold at least one vector", value=tuple(leading(vectors).shape), remedy="drop empty batches"
+                )
         for axis, length, meta in (("rows", self.shape[0], self.rows), ("cols", self.shape[1], self.cols)):  # global lengths
             for name, tensor in meta.items():
                 if len(tensor) != length:
@@ -66,7 +69,7 @@ class Pairs:
 
     @property
     def device(self) -> torch.device:
-        return _first(self.queries).device
+        return leading(self.queries).device
 
     # -- constructors ------------------------------------------------------------------------------------------------
 
@@ -96,7 +99,7 @@ class Pairs:
                 _one_each(f"Pairs.aligned: {name}", ids, n)
                 padded = torch.cat([ids, ids.new_full((m - n,), -1)]) if m > n else ids
                 duplicates.append(Match(ids, padded))
-        positive = Diagonal(0, n, device=_first(queries).device)
+        positive = Diagonal(0, n, device=leading(queries).device)
         return cls(queries, keys, positive, score or Dot(), duplicates=tuple(duplicates))
 
     @classmethod
@@ -167,7 +170,7 @@ class Pairs:
         """
         n, m = self.shape
         k = side_length(vectors)
-        keys = _concatenate(self.keys, vectors)
+        keys = concatenate(self.keys, vectors)
         excluded = tuple(r.widened(k) for r in self.excluded)
         if owner is not None:
             _one_each("with_negatives: owner", owner, k)
@@ -250,7 +253,7 @@ class Pairs:
         if self.ring is not None:
             held = self.own_rows.start, self.own_cols.start
             rows, cols = slice(rows.start - held[0], rows.stop - held[0]), slice(cols.start - held[1], cols.stop - held[1])
-        factors = self.score.factors(_cut(self.queries, rows), _cut(self.keys, cols))
+        factors = self.score.factors(cut(self.queries, rows), cut(self.keys, cols))
         products = tuple((wide(a) * wide(b)).sum(-1) for a, b in factors.products)
 
         def one(p: tuple[torch.Tensor, ...], r: tuple[torch.Tensor, ...], c: tuple[torch.Tensor, ...]) -> torch.Tensor:
@@ -275,40 +278,6 @@ class Pairs:
                 value=f"{self.shape[0]} queries, {self.shape[1]} keys",
                 remedy="raise batch_size to 2 or more, drop the last incomplete batch, or add negatives",
             )
-
-
-def wide(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor in the precision statistics are kept in: float64 stays, everything else becomes float32."""
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
-
-
-def side_length(vectors: Vectors) -> int:
-    """How many items a side holds."""
-    return len(_first(vectors))
-
-
-def _first(vectors: Vectors) -> torch.Tensor:
-    return vectors if isinstance(vectors, torch.Tensor) else vectors[0]
-
-
-def _shape(vectors: Vectors) -> tuple[int, ...]:
-    return tuple(_first(vectors).shape)
-
-
-def _cut(vectors: Vectors, at: slice) -> Vectors:
-    return vectors[at] if isinstance(vectors, torch.Tensor) else tuple(v[at] for v in vectors)
-
-
-def _concatenate(first: Vectors, second: Vectors) -> Vectors:
-    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
-        if first.shape[1:] != second.shape[1:]:
-            raise DataError(
-                "with_negatives: negatives must have the keys' dimensions", value=(tuple(second.shape[1:]), tuple(first.shape[1:]))
-            )
-        return torch.cat([first, second])
-    if isinstance(first, torch.Tensor) or isinstance(second, torch.Tensor) or len(first) != len(second):
-        raise DataError("with_negatives: negatives must be of the keys' form, one tensor or as many")
-    return tuple(torch.cat([a, b]) for a, b in zip(first, second, strict=True))
 
 
 def _one_each(name: str, values: torch.Tensor, length: int) -> None:

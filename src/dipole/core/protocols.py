@@ -10,7 +10,8 @@ import torch
 
 from dipole.core.encoded import Encoded
 from dipole.core.pairs import Pairs
-from dipole.core.scores import Score, Vectors
+from dipole.core.scores import Score
+from dipole.core.vectors import Vectors
 
 Row = Mapping[str, Any]
 

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 
 from dipole.core.errors import DataError
-from dipole.core.scores import Vectors
+from dipole.core.vectors import Vectors
 
 
 def world() -> tuple[int, int]:

@@ -8,8 +8,7 @@ from typing import Protocol
 import torch
 
 from dipole.core.part import part
-
-Vectors = torch.Tensor | tuple[torch.Tensor, ...]
+from dipole.core.vectors import Vectors, one_tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +55,3 @@ class Dot:
         cols: tuple[torch.Tensor, ...],
     ) -> torch.Tensor:
         return products[0]
-
-
-def one_tensor(vectors: Vectors, score: str) -> torch.Tensor:
-    """The (N, d) tensor of a side; token vectors and other tuples are refused by name."""
-    if not isinstance(vectors, torch.Tensor) or vectors.dim() != 2:
-        got = tuple(vectors.shape) if isinstance(vectors, torch.Tensor) else f"{len(vectors)} tensors"
-        raise ValueError(f"score {score}: each side must be one (N, d) tensor, got {got}; for token vectors use a token score")
-    return vectors

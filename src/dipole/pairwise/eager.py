@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from dipole.core.errors import EngineError
-from dipole.core.pairs import wide
+from dipole.core.vectors import wide
 from dipole.pairwise.plan import Plan
 from dipole.pairwise.problem import Problem, Slot
 from dipole.pairwise.reductions.base import Reduction, State

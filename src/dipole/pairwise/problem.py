@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 import torch
 
 from dipole.core.errors import EngineError
-from dipole.core.pairs import Pairs, side_length, wide
+from dipole.core.pairs import Pairs
 from dipole.core.relations import Relation
-from dipole.core.scores import Score, Vectors
+from dipole.core.scores import Score
+from dipole.core.vectors import Vectors, side_length, wide
 from dipole.pairwise.reductions.base import Reduction, Spot
 from dipole.pairwise.tile import Tile, TileFunction
 

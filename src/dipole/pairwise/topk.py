@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from dipole.core.pairs import Pairs
-from dipole.core.scores import Score, Vectors
+from dipole.core.scores import Score
+from dipole.core.vectors import Vectors
 from dipole.pairwise.reduce import reduce
 from dipole.pairwise.reductions import Top, TopK
 from dipole.pairwise.tile import scores_as_they_are

@@ -3,8 +3,8 @@
 The loss of a process covers the rows it encoded, against the keys of all processes: gradients flow back through the
 gathering, and averaging over processes then gives the gradient of the whole batch's mean (see :mod:`dipole.train.step`).
 
-Every process must have the same sides in a batch (hard negatives on all or on none). A sharded encoder (FSDP) also needs as
-many micro batches on each, since its forward is a collective: make ``batch_size`` a multiple of the number of processes.
+Processes may differ in rows and in sides (hard negatives on some only). A sharded encoder (FSDP) needs as many micro batches
+on each, since its forward is a collective: make ``batch_size`` a multiple of the number of processes.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from dipole.core.pairs import side_length
 from dipole.core.ranks import gather_sides
-from dipole.core.scores import Vectors
+from dipole.core.vectors import Vectors, side_length
 from dipole.train.step import Meta, Reach, Sides
 
 

@@ -25,7 +25,8 @@ from dipole.core.errors import DegenerateBatchError
 from dipole.core.pairs import Pairs
 from dipole.core.part import at_least, between, choice, part, positive
 from dipole.core.protocols import Batch, EncodedLoss, Encoder, PairLoss, Views
-from dipole.core.scores import Score, Vectors
+from dipole.core.scores import Score
+from dipole.core.vectors import Vectors
 from dipole.train.cache import Done, backward_in_parts
 from dipole.train.joining import Tensors, encoded_of, pick, tensors_of
 

@@ -14,7 +14,8 @@ from dipole.core.pairs import Pairs
 from dipole.core.part import part, switch
 from dipole.core.protocols import Batch, Row
 from dipole.core.relations import Listed
-from dipole.core.scores import Score, Vectors
+from dipole.core.scores import Score
+from dipole.core.vectors import Vectors
 from dipole.views.ids import content_ids
 from dipole.views.take import as_list, take
 

@@ -12,7 +12,8 @@ import torch
 from dipole.core.pairs import Pairs
 from dipole.core.part import part, words
 from dipole.core.protocols import Batch, Row
-from dipole.core.scores import Score, Vectors
+from dipole.core.scores import Score
+from dipole.core.vectors import Vectors
 from dipole.views.ids import content_ids
 from dipole.views.take import take
 

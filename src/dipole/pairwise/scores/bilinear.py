@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from dipole.core.part import at_least, part
-from dipole.core.scores import Factors, Vectors, one_tensor
+from dipole.core.scores import Factors
+from dipole.core.vectors import Vectors, one_tensor
 
 __all__ = ["Bilinear"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import torch
 
-from dipole.core.pairs import wide
 from dipole.core.part import part, positive
-from dipole.core.scores import Factors, Vectors, one_tensor
+from dipole.core.scores import Factors
+from dipole.core.vectors import Vectors, one_tensor, wide
 
 __all__ = ["GatedCosine"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from dipole.core.part import part, positive
-from dipole.core.scores import Factors, Vectors
+from dipole.core.scores import Factors
+from dipole.core.vectors import Vectors
 from dipole.pairwise.scores.neg_squared_distance import NegSquaredDistance
 
 __all__ = ["Gaussian"]

@@ -13,7 +13,8 @@ from typing import ClassVar
 import torch
 
 from dipole.core.part import part, switch
-from dipole.core.scores import Factors, Vectors
+from dipole.core.scores import Factors
+from dipole.core.vectors import Vectors
 from dipole.pairwise.scores.tokens import token_factors, token_products
 
 __all__ = ["MaxSim"]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from dipole.core.scores import Factors, Vectors
+from dipole.core.scores import Factors
+from dipole.core.vectors import Vectors
 
 __all__ = ["PairFunction"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from dipole.core.part import at_least, part, real
-from dipole.core.scores import Factors, Vectors, one_tensor
+from dipole.core.scores import Factors
+from dipole.core.vectors import Vectors, one_tensor
 
 __all__ = ["Polynomial"]
 

@@ -14,7 +14,8 @@ from torch import nn
 
 from dipole.core.errors import ParameterError
 from dipole.core.part import part, positive
-from dipole.core.scores import Factors, Vectors, one_tensor
+from dipole.core.scores import Factors
+from dipole.core.vectors import Vectors, one_tensor
 from dipole.pairwise.scores.cosine import unit
 
 __all__ = ["ScaledCosine"]

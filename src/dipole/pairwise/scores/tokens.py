@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from dipole.core.scores import Factors, Vectors
+from dipole.core.scores import Factors
+from dipole.core.vectors import Vectors
 
 __all__: list[str] = []
 
