@@ -8,7 +8,7 @@ import torch
 
 from dipole import Pairs
 from dipole.losses import SigLIP
-from dipole.pairwise import Count, LogMeanExp, LogSumExp, Mean, Sum, reduce
+from dipole.pairwise import Count, LogMeanExp, LogSumExp, Mean, Sum, reduce, using
 from dipole.pairwise.scores.neg_squared_distance import NegSquaredDistance
 from tests.catalogue import LOSSES, pairs_for
 
@@ -23,19 +23,16 @@ def several_tiles(monkeypatch):
     monkeypatch.setitem(plan_module._ENOUGH, "cpu", 96 * 96)
 
 
-def both(make, monkeypatch):
-    front = sys.modules["dipole.pairwise.reduce"]
+def both(make):
     out = []
     for backend in ("eager", "compiled"):
-        real = front._run
-        with monkeypatch.context() as patch:
-            patch.setattr(front, "_run", lambda p, t, b, w, c, real=real, backend=backend: real(p, t, backend, w, c))
+        with using(backend, tile_side=96):
             out.append(make())
     return out
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_compiled_equals_eager(name, monkeypatch):
+def test_compiled_equals_eager(name):
     gen = torch.Generator().manual_seed(0)
     q0, k0 = (torch.randn(N, D, generator=gen, dtype=torch.float64) for _ in range(2))
     labels = torch.randint(0, 20, (N,), generator=gen)
@@ -51,13 +48,13 @@ def test_compiled_equals_eager(name, monkeypatch):
     before = len(compiled_module._kernels)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        (want, want_grads), (got, got_grads) = both(run, monkeypatch)
+        (want, want_grads), (got, got_grads) = both(run)
     assert len(compiled_module._kernels) > before, "nothing was compiled, so nothing was compared"
     torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-11)
     for g, w in zip(got_grads, want_grads, strict=True):
         torch.testing.assert_close(g, w, rtol=1e-8, atol=1e-10)
     kernels = len(compiled_module._kernels)
-    both(run, monkeypatch)
+    both(run)
     assert len(compiled_module._kernels) == kernels, "the same loss at the same shape was compiled again"
 
 

@@ -2,18 +2,18 @@
 
 import gc
 import sys
-import weakref
+from dataclasses import replace
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from dipole import Pairs
 from dipole.core.errors import EngineError
 from dipole.losses import DCL, AlignUniform, InfoNCE, SigLIP, SupCon
-from dipole.pairwise import Count, LogSumExp, Max, Sum, TopK, estimate, reduce, topk_search
+from dipole.pairwise import Count, LogSumExp, Max, Sum, TopK, estimate, reduce, scores_as_they_are, topk_search
 from dipole.pairwise.scores.max_sim import MaxSim
+from dipole.pairwise.scores.pair_function import PairFunction
+from tests.held import Held
 
 
 @pytest.fixture(autouse=True)
@@ -23,31 +23,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-class Held(TorchDispatchMode):
-    """Bytes of the storages alive at once among those made while it is on."""
-
-    def __init__(self):
-        super().__init__()
-        self.now = self.peak = 0
-        self.seen = {}
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for t in tree_leaves(out):
-            if isinstance(t, torch.Tensor):
-                storage = t.untyped_storage()
-                if storage.data_ptr() and storage._cdata not in self.seen:
-                    size, key = storage.nbytes(), storage._cdata
-                    self.seen[key] = size
-                    self.now += size
-                    self.peak = max(self.peak, self.now)
-                    weakref.finalize(storage, self._gone, key)
-        return out
-
-    def _gone(self, key):
-        self.now -= self.seen.pop(key, 0)
 
 
 LOSSES = [InfoNCE(two_sided=True), DCL(), SigLIP(), AlignUniform(), SupCon()]
@@ -79,7 +54,7 @@ def test_the_workspace_is_bounded_as_promised(loss, workspace, monkeypatch):
     """Peak bytes held at once stay within the bound plus what grows as N: gradients, results and their copies."""
     front = sys.modules["dipole.pairwise.reduce"]
     real = front.plan
-    monkeypatch.setattr(front, "plan", lambda p, t, _, cost: real(p, t, workspace, cost))
+    monkeypatch.setattr(front, "plan", lambda p, t, _, cost, side: real(p, t, workspace, cost, side))
     n, d = 1024, 4
     pairs = pairs_of(loss, n, d)
     loss(pairs)  # the probe's own tiles are counted once, not here
@@ -124,7 +99,7 @@ def test_token_scores_get_small_tiles_of_their_own_accord():
 
 def test_a_workspace_too_small_for_one_entry_is_refused():
     with pytest.raises(EngineError, match="cannot hold one entry"):
-        reduce(lambda t: t.scores, pairs_of(DCL(), 300), workspace_bytes=16, z=LogSumExp("rows"))
+        reduce(lambda t: t.scores, pairs_of(DCL(), 300), workspace_bytes=4, z=LogSumExp("rows"))
 
 
 @pytest.mark.parametrize("backend", ["eager", "dense"])
@@ -134,13 +109,111 @@ def test_a_workspace_too_small_for_one_entry_is_refused():
         (lambda t: t.scores.softmax(1), "columns"),
         (lambda t: t.scores.softmax(0), "rows"),
         (lambda t: t.scores - t.scores.mean(), "rows"),
-        (lambda t: t.scores.cumsum(0).flip(0), "rows"),
+        (lambda t: t.scores.cumsum(0), "rows"),
+        (lambda t: t.scores.cumsum(1), "columns"),
+        (lambda t: t.scores - t.scores[:, :1], "columns"),
+        (lambda t: t.scores - t.scores[:1], "rows"),
         (lambda t: t.scores + torch.rand_like(t.scores), "rows"),
     ],
 )
 def test_functions_that_mix_entries_are_refused(fn, what, backend):
     with pytest.raises(EngineError, match=f"mixes {what}.*LogSumExp"):
         reduce(fn, pairs_of(DCL(), 40), backend=backend, z=Sum("rows"))
+
+
+def test_a_sound_function_does_not_vouch_for_another_of_the_same_code():
+    def through(act):
+        return lambda t: act(t.scores)
+
+    pairs = pairs_of(DCL(), 40)
+    reduce(through(torch.tanh), pairs, z=Sum("rows"))
+    with pytest.raises(EngineError, match="mixes columns"):
+        reduce(through(lambda s: s.softmax(1)), pairs, z=Sum("rows"))
+
+
+def test_the_cost_of_one_function_is_not_anothers():
+    """Same code, other closures, scores, metadata, parameters or segments: each is counted for itself."""
+    q = torch.randn(64, 8)
+    cheap, dear = (PairFunction(lambda r, c, k=k: -(r[0].repeat(1, k)[:, None] - c[0].repeat(1, k)[None]).abs().sum(-1)) for k in (1, 16))
+    costs = [estimate(scores_as_they_are, Pairs.aligned(q, q, score=s), z=Sum("rows")).cost.per_entry for s in (cheap, dear)]
+    assert costs[1] > 8 * costs[0]
+    wide = [replace(Pairs.aligned(q, q), cols={"v": torch.randn(64, d)}) for d in (2, 512)]
+    costs = [estimate(lambda t: (t.scores[..., None] * t.cols["v"]).sum(-1), p, z=Sum("rows")).cost.per_entry for p in wide]
+    assert costs[1] > 50 * costs[0]
+    pairs = Pairs.aligned(q, q)
+    costs = [
+        estimate(lambda t: (t.scores[..., None] * t.params["v"]).sum(-1), pairs, params={"v": torch.randn(d)}, z=Sum("rows")).cost.per_entry
+        for d in (2, 512)
+    ]
+    assert costs[1] > 50 * costs[0]
+    classes = [replace(pairs, cols={"c": torch.arange(64) % s}) for s in (4, 60)]
+    costs = [estimate(scores_as_they_are, p, z=Sum("rows", by="c")).cost.of(16, 16) for p in classes]
+    assert costs[1] > costs[0]
+
+
+def test_a_tiny_matrix_of_dear_entries_is_streamed_too():
+    """128 x 128 entries of MaxSim over 64 tokens are 64 MiB a copy: not what 'tiny' means."""
+    q, k = ((torch.randn(128, 64, 4), torch.ones(128, 64, dtype=torch.bool)) for _ in range(2))
+    pairs = Pairs.aligned(q, k, score=MaxSim())
+    gc.collect()
+    with Held() as held:
+        reduce(scores_as_they_are, pairs, workspace_bytes=2**23, z=LogSumExp("rows"))
+    assert held.peak < 2**23 + 2**21
+
+
+def test_ties_and_listed_weights_stay_within_the_workspace():
+    workspace, n = 2**19, 600
+    tied = torch.ones(n, 2)
+    nobody = torch.full((n,), -1)
+    listed = Pairs.weighted(tied, tied, torch.arange(n), (torch.arange(n) + 300) % n, torch.ones(n))
+    for pairs, fn, wanted in (
+        (Pairs.labelled(tied, nobody, tied, nobody), scores_as_they_are, {"t": TopK("rows", k=3)}),
+        (listed, lambda t: t.scores * t.weight, {"s": Sum("rows")}),
+    ):
+        gc.collect()
+        with Held() as held:
+            reduce(fn, pairs, backend="eager", workspace_bytes=workspace, **wanted)
+        assert held.peak < workspace + 400 * n
+
+
+@pytest.mark.parametrize("backend", ["eager", "dense"])
+def test_a_parameter_read_only_where_there_are_positives_is_seen(backend):
+    margin = torch.ones((), requires_grad=True)
+
+    def fn(t):
+        mask = t.positive_or_none
+        return t.scores if mask is None else t.scores - margin * mask
+
+    n = 200
+    far = Pairs.weighted(torch.randn(n, 3), torch.randn(n, 3), torch.arange(n), (torch.arange(n) + 100) % n, torch.ones(n))
+    with pytest.raises(EngineError, match="pass it on"):
+        reduce(fn, far, backend=backend, z=Sum("rows"))
+
+
+def test_evaluation_without_gradients_may_capture_parameters():
+    scale = torch.nn.Parameter(torch.tensor(2.0))
+    with torch.no_grad():
+        got = reduce(lambda t: t.scores * scale, pairs_of(DCL(), 200), z=Sum("total")).z
+    torch.testing.assert_close(got, 2 * reduce(scores_as_they_are, pairs_of(DCL(), 200), z=Sum("total")).z.detach())
+
+
+def test_half_precision_terms_and_mixed_vectors():
+    torch.manual_seed(0)
+    q, k = torch.randn(200, 4), torch.randn(200, 4, dtype=torch.float64)
+    near = reduce(lambda t: t.scores.bfloat16(), Pairs.aligned(q, k.float()), backend="eager", z=LogSumExp("rows")).z
+    assert near.dtype == torch.float32
+    torch.testing.assert_close(near, (q @ k.float().T).logsumexp(1), rtol=2e-2, atol=2e-2)
+    for kind in (LogSumExp, Max, Sum):
+        streamed, whole = (reduce(scores_as_they_are, Pairs.aligned(q, k), backend=b, z=kind("rows")).z for b in ("eager", "dense"))
+        assert streamed.dtype == whole.dtype == torch.float64
+        torch.testing.assert_close(streamed, whole)
+
+
+def test_a_nan_is_not_hidden_by_a_maximum():
+    q = torch.randn(200, 3)
+    q[5] = torch.nan
+    got = reduce(scores_as_they_are, Pairs.aligned(q, torch.randn(200, 3)), backend="eager", m=Max("rows"), t=Max("total"))
+    assert bool(got.m[5].isnan()) and bool(got.t.isnan()) and int(got.m.isnan().sum()) == 1
 
 
 @pytest.mark.parametrize("backend", ["eager", "dense"])

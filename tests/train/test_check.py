@@ -115,7 +115,7 @@ class OffByBackend:
     def __call__(self, pairs):
         from dipole.pairwise.reduce import _chosen
 
-        return InfoNCE(temperature=1.0 if _chosen.get() in ("eager", "auto") else 1.1)(pairs)
+        return InfoNCE(temperature=1.0 if _chosen.get()[0] in ("eager", "auto") else 1.1)(pairs)
 
 
 @pytest.mark.parametrize("name", ["compiled = eager", "streamed = dense"])

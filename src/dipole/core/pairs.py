@@ -21,7 +21,7 @@ import torch
 from dipole.core.errors import DataError, DegenerateBatchError
 from dipole.core.ranks import Ring
 from dipole.core.relations import Diagonal, Listed, Match, Owned, Relation
-from dipole.core.scores import Dot, Score
+from dipole.core.scores import Dot, Factors, Score
 from dipole.core.vectors import Vectors, concatenate, cut, leading, side_length, wide
 
 
@@ -55,6 +55,11 @@ class Pairs:
                 raise DataError(
                     f"Pairs: {side} must hold at least one vector", value=tuple(leading(vectors).shape), remedy="drop empty batches"
                 )
+        if self.ring is not None:
+            spans = self.ring.own_rows, self.ring.own_cols
+            held = side_length(self.queries), side_length(self.keys)
+            if held != tuple(s.stop - s.start for s in spans):
+                raise DataError("Pairs: a ring's rank must hold the rows and columns of its spans", value=(held, spans))
         for axis, length, meta in (("rows", self.shape[0], self.rows), ("cols", self.shape[1], self.cols)):  # global lengths
             for name, tensor in meta.items():
                 if len(tensor) != length:
@@ -155,21 +160,40 @@ class Pairs:
         for name, index, length in (("row", row, n), ("col", col, m)):
             if len(index) and not (0 <= int(index.min()) and int(index.max()) < length):
                 raise DataError(f"Pairs.weighted: {name} must be from 0 to {length - 1}", value=(int(index.min()), int(index.max())))
+        if weight.requires_grad:
+            raise DataError(
+                "Pairs.weighted: weights are given, not learned, and would lose their gradient",
+                remedy="detach them, and hand learned weights to the loss as parameters or metadata",
+            )
         if not bool((weight >= 0).all()):
             raise DataError("Pairs.weighted: weights must be numbers of at least 0", value=float(weight.min()))
         return cls(queries, keys, Listed.of(row, col, weight), score or Dot())
 
     # -- further columns ---------------------------------------------------------------------------------------------
 
-    def with_negatives(self, vectors: Vectors, owner: torch.Tensor | None = None, copy_of: torch.Tensor | None = None) -> Pairs:
+    def with_negatives(
+        self,
+        vectors: Vectors,
+        owner: torch.Tensor | None = None,
+        copy_of: torch.Tensor | None = None,
+        cols: Mapping[str, torch.Tensor] | None = None,
+    ) -> Pairs:
         """Add columns that are positive for nobody: mined negatives, a queue, the other view of every query.
 
         ``owner`` (K,) int64: the row each belongs to, and only that row sees it; -1 or no owner at all: every row does.
         Ragged negatives are one flat tensor with owners repeated as needed. ``copy_of`` (K,) int64: the row each is a copy
-        of, and that row does not see it (a query against its own vector).
+        of, and that row does not see it (a query against its own vector). ``cols``: metadata of the new columns; whole numbers
+        that are not given become -1, which matches nothing.
+
+        Raises DataError for an owner that is no row, for missing metadata, and on a ring, whose columns are fixed.
         """
+        if self.ring is not None:
+            raise DataError("with_negatives: a ring's columns are those its ranks hold", remedy="gather instead, or make them keys")
         n, m = self.shape
         k = side_length(vectors)
+        for name, rows in (("owner", owner), ("copy_of", copy_of)):
+            if rows is not None and len(rows) and not (-1 <= int(rows.min()) and int(rows.max()) < n):
+                raise DataError(f"with_negatives: {name} must be rows from -1 to {n - 1}", value=(int(rows.min()), int(rows.max())))
         keys = concatenate(self.keys, vectors)
         excluded = tuple(r.widened(k) for r in self.excluded)
         if owner is not None:
@@ -178,14 +202,20 @@ class Pairs:
         if copy_of is not None:
             _one_each("with_negatives: copy_of", copy_of, k)
             excluded += (Match(torch.arange(n, device=copy_of.device), torch.cat([copy_of.new_full((m,), -1), copy_of])),)
-        cols = {name: torch.cat([t, t.new_full((k, *t.shape[1:]), -1)]) for name, t in self.cols.items()}
+        given = cols or {}
+        for name, tensor in self.cols.items():
+            if name not in given and (tensor.is_floating_point() or tensor.dtype == torch.bool):
+                raise DataError(
+                    f"with_negatives: what is {name!r} of the new columns?", remedy=f"give cols={{{name!r}: ...}}, one value each"
+                )
+        more = {name: given.get(name, t.new_full((k, *t.shape[1:]), -1)) for name, t in self.cols.items()}
         return replace(
             self,
             keys=keys,
             positive=self.positive.widened(k),
             excluded=excluded,
             duplicates=tuple(r.widened(k) for r in self.duplicates),
-            cols=cols,
+            cols={name: torch.cat([t, more[name]]) for name, t in self.cols.items()},
         )
 
     def reversed(self) -> Pairs:
@@ -250,16 +280,22 @@ class Pairs:
             raise DataError("positive_scores needs aligned pairs, one positive a row", remedy="reduce tile.positive with sum_rows")
         rows = self.own_rows
         cols = slice(rows.start + offset, rows.stop + offset)
+        if cols.start < 0 or cols.stop > self.shape[1] or not bool(self.positives_per_row().all()):
+            raise DataError("positive_scores: some rows have no positive", value=f"{self.shape[0]} rows, {self.shape[1]} columns")
         if self.ring is not None:
             held = self.own_rows.start, self.own_cols.start
             rows, cols = slice(rows.start - held[0], rows.stop - held[0]), slice(cols.start - held[1], cols.stop - held[1])
-        factors = self.score.factors(cut(self.queries, rows), cut(self.keys, cols))
+        with torch.autocast(self.device.type, enabled=False):  # as in the engine: statistics are not for half precision
+            return self._scored(self.score.factors(cut(self.queries, rows), cut(self.keys, cols)))
+
+    def _scored(self, factors: Factors) -> torch.Tensor:
         products = tuple((wide(a) * wide(b)).sum(-1) for a, b in factors.products)
+        rows, cols = (tuple(wide(t) if t.is_floating_point() else t for t in side) for side in (factors.rows, factors.cols))
 
         def one(p: tuple[torch.Tensor, ...], r: tuple[torch.Tensor, ...], c: tuple[torch.Tensor, ...]) -> torch.Tensor:
             return self.score.tile(tuple(x.reshape(1, 1) for x in p), tuple(x[None] for x in r), tuple(x[None] for x in c)).reshape(())
 
-        scores: torch.Tensor = torch.func.vmap(one)(products, factors.rows, factors.cols)
+        scores: torch.Tensor = torch.func.vmap(one)(products, rows, cols)
         return scores
 
     def at_positive(self, column_values: torch.Tensor) -> torch.Tensor:

@@ -20,6 +20,11 @@ class Relation(Protocol):
         """Where every row has one column at a fixed distance: that distance. Otherwise None."""
         ...
 
+    @property
+    def graded(self) -> bool:
+        """Whether entries weigh anything but 1."""
+        ...
+
     def tile(self, rows: slice, cols: slice) -> torch.Tensor | None:
         """(n, m) bool for the block; None where the block surely holds no entry."""
         ...
@@ -49,6 +54,7 @@ class Diagonal:
     length: int
     start: int = 0
     device: torch.device | None = None
+    graded: bool = False
 
     def tile(self, rows: slice, cols: slice) -> torch.Tensor | None:
         first = max(rows.start, self.start, cols.start - self.offset)
@@ -87,6 +93,7 @@ class Match:
     cols: torch.Tensor  # (M,) int64
     others_only: bool = False
     offset: None = None
+    graded: bool = False
 
     def tile(self, rows: slice, cols: slice) -> torch.Tensor | None:
         mask = _silent(self.rows[rows, None], -1) == _silent(self.cols[None, cols], -2)
@@ -121,6 +128,7 @@ class Owned:
     owner: torch.Tensor  # (M,) int64
     by_column: bool = True  # False after flipping: the owner is then per row
     offset: None = None
+    graded: bool = False
 
     def tile(self, rows: slice, cols: slice) -> torch.Tensor | None:
         if self.by_column:
@@ -155,18 +163,20 @@ class Owned:
 class Listed:
     """Entries given one by one with a weight each: ``weight[e]`` at (``row[e]``, ``col[e]``); the rest weigh 0.
 
-    Entries must be sorted by row; :meth:`of` sorts them.
+    Entries must be sorted by row and differ; :meth:`of` sees to both, and adds the weights of an entry listed twice.
     """
 
     row: torch.Tensor  # (E,) int64, ascending
     col: torch.Tensor  # (E,) int64
     weight: torch.Tensor  # (E,) floating
     offset: None = None
+    graded: bool = True
 
     @staticmethod
     def of(row: torch.Tensor, col: torch.Tensor, weight: torch.Tensor) -> Listed:
-        order = row.argsort(stable=True)
-        return Listed(row[order].contiguous(), col[order], weight[order])
+        width = int(col.max()) + 1 if len(col) else 1
+        places, which = (row * width + col).unique(return_inverse=True)
+        return Listed(places // width, places % width, weight.new_zeros(len(places)).index_add_(0, which, weight))
 
     def weights(self, rows: slice, cols: slice) -> torch.Tensor | None:
         """(n, m) weights of the block; None where the block holds no entry."""

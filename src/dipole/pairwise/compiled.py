@@ -9,6 +9,7 @@ runs eagerly and a warning says so once.
 
 from __future__ import annotations
 
+import functools
 import types
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,12 +24,15 @@ from dipole.pairwise.reductions.base import Reduction, State
 
 _kernels: dict[Any, Callable[..., Any]] = {}
 _refused: set[Any] = set()
+_worked: set[Any] = set()
+runs = 0  # how many tiles ran fused in this process
 
 
 class _Given:
     """A relation whose answer for this tile was looked up outside the compiled function."""
 
     offset = None
+    graded = False
 
     def __init__(self, mask: torch.Tensor | None, weight: torch.Tensor | None) -> None:
         self.mask, self.weight = mask, weight
@@ -37,7 +41,7 @@ class _Given:
         return self.mask
 
     def weights(self, rows: slice, cols: slice) -> torch.Tensor | None:
-        return self.weight
+        return self.mask.float() if self.weight is None and self.mask is not None else self.weight
 
     def count(self, rows: slice, n_cols: int) -> torch.Tensor:
         raise NotImplementedError
@@ -58,16 +62,16 @@ def _prepare(problem: Problem, blocks: Sequence[torch.Tensor], rows: slice, cols
     """All that a compiled function takes besides products: no Python number in it changes from tile to tile."""
     row_meta, col_meta = problem.metadata(rows, cols)
     relation = problem.pairs.positive
-    positive = relation.tile(rows, cols)
-    listed = None if positive is None else relation.weights(rows, cols)
+    listed = relation.weights(rows, cols) if relation.graded else None
+    positive = (None if listed is None else listed > 0) if relation.graded else relation.tile(rows, cols)
     index = torch.arange(rows.start, rows.stop, device=blocks[0].device), torch.arange(cols.start, cols.stop, device=blocks[0].device)
     return row_meta, col_meta, positive, listed, problem.excluded(rows, cols, positive), index
 
 
 def _tile_terms(layout: Any, scores: Any, fn: Any, products: Any, blocks: Any, outside: Any) -> dict[str, torch.Tensor]:
     row_meta, col_meta, positive, listed, _, index = outside
-    whole = slice(0, 0)
-    tile = assemble(layout, scores, products, blocks, dict(row_meta), dict(col_meta), (whole, whole), _Given(positive, listed), index)
+    unknown: Any = (None, None)  # a place that changes from tile to tile would be frozen into the code
+    tile = assemble(layout, scores, products, blocks, dict(row_meta), dict(col_meta), unknown, _Given(positive, listed), index)
     returned = fn(tile)
     shape = (index[0].shape[0], index[1].shape[0])
     return {"": returned.expand(shape)} if isinstance(returned, torch.Tensor) else {k: v.expand(shape) for k, v in returned.items()}
@@ -114,9 +118,11 @@ def _kernel(body: Callable[..., Any], key: Any) -> Callable[..., Any]:
 
 
 def _identity(problem: Problem, products: Sequence[torch.Tensor], outside: Any, *more: Any) -> Any:
-    fn = problem.fn
+    fn: Any = problem.fn
+    while isinstance(fn, functools.partial):
+        fn = fn.func
     return (
-        getattr(fn, "__code__", fn),
+        getattr(fn, "__code__", None) or (type(fn), type(fn).__call__),
         problem.layout,
         tuple(type(s) for s in problem.scores.values()),
         tuple(problem.wanted.items()),
@@ -133,14 +139,22 @@ def _attempt(body: Callable[..., Any], key: Any, *args: Any) -> Any:
     try:
         with warnings.catch_warnings():  # what the compiler deprecates inside itself is not the caller's concern
             warnings.simplefilter("ignore")
-            return _kernel(body, key)(*args)
+            done = _kernel(body, key)(*args)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # the compiler's errors share no class
         _refused.add(key)
+        if key in _worked and "recompile" not in str(error):
+            raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         warnings.warn(
             f"dipole: this tile function is not compiled ({reason}); it runs eagerly, slower, with the same results", stacklevel=2
         )
         return None
+    global runs
+    runs += 1
+    _worked.add(key)
+    return done
 
 
 def add_tile_compiled(problem: Problem, tensors: Sequence[torch.Tensor], states: Sequence[State], rows: slice, cols: slice) -> None:
@@ -176,9 +190,9 @@ def pull_tile_compiled(
     results = tuple([x[at] for x in res] for (_, _, res), at in zip(asked, spots, strict=True))
     live = tuple(i for i, s in enumerate(problem.layout) if s.kind not in ("left", "right") and sums[i] is not None)
     lefts = [i for i, s in enumerate(problem.layout) if s.kind == "left"]
-    half = (torch.bfloat16, torch.float16)
     cast = tuple(
-        blocks[i].dtype if blocks[i].dtype in half and blocks[i].is_cuda else p.dtype for i, p in zip(lefts, products, strict=True)
+        blocks[i].dtype if blocks[i].dtype == torch.bfloat16 and blocks[i].is_cuda else p.dtype
+        for i, p in zip(lefts, products, strict=True)
     )
     key = ("backward", *_identity(problem, products, outside, wanted, live, cast))
     args = (problem.layout, dict(problem.scores), wanted, problem.fn, products, tuple(blocks), outside, live, grads, results, cast)

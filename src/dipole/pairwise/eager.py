@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from dipole.core.errors import EngineError
-from dipole.core.vectors import wide
 from dipole.pairwise.plan import Plan
 from dipole.pairwise.problem import Problem, Slot
 from dipole.pairwise.reductions.base import Reduction, State
@@ -80,7 +79,7 @@ def tiles(problem: Problem, plan: Plan) -> Iterator[tuple[slice, slice]]:
 
 def begin(problem: Problem, tensors: Sequence[torch.Tensor]) -> list[State]:
     """The empty states of all reductions."""
-    like = wide(tensors[0].new_empty(0))
+    like = torch.empty(0, dtype=problem.statistics, device=tensors[0].device)
     return [r.begin(r.length(*problem.shape), problem.segments.get(name, 0), like) for name, r in problem.wanted.items()]
 
 
@@ -223,7 +222,7 @@ def _add_product(into: torch.Tensor | None, grad: torch.Tensor, other: torch.Ten
     """into[at] += grad @ other, accumulated in float32 or better."""
     if into is None:
         return
-    if other.is_cuda and other.dtype in (torch.bfloat16, torch.float16):
+    if other.is_cuda and other.dtype == torch.bfloat16:  # float16 would lose the small gradients of a large batch
         into[at] += torch.mm(grad.to(other.dtype), other, out_dtype=torch.float32)
     else:
         into[at].addmm_(grad.to(into.dtype), other.to(into.dtype))

@@ -17,13 +17,15 @@ _ENOUGH = {"cpu": 1024 * 1024, "cuda": 8192 * 4096}
 
 @dataclass(frozen=True)
 class Cost:
-    """Bytes a tile of n x m needs: ``per_entry`` n m + ``per_line`` (n + m)."""
+    """Bytes a tile of n x m needs: ``per_entry`` n m + ``per_line`` (n + m) + ``fixed``."""
 
     per_entry: float
     per_line: float
+    fixed: float = 0.0
 
     def of(self, rows: int, cols: int) -> int:
-        return math.ceil(self.per_entry * rows * cols + self.per_line * (rows + cols))
+        """Bytes of a tile of this shape."""
+        return math.ceil(self.per_entry * rows * cols + self.per_line * (rows + cols) + self.fixed)
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Plan:
         )
 
 
-def plan(problem: Problem, tensors: list[torch.Tensor], workspace_bytes: int, cost: Cost) -> Plan:
-    """The largest near-square tile within the bound.
+def plan(problem: Problem, tensors: list[torch.Tensor], workspace_bytes: int, cost: Cost, tile_side: int = 0) -> Plan:
+    """The largest near-square tile within the bound, no longer on a side than ``tile_side`` where that is given.
 
     Raises EngineError where not even one entry fits.
     """
@@ -53,17 +55,25 @@ def plan(problem: Problem, tensors: list[torch.Tensor], workspace_bytes: int, co
         raise EngineError(
             f"workspace_bytes={workspace_bytes} cannot hold one entry of the score matrix, which needs {cost.of(1, 1)}; raise it"
         )
-    side = (-cost.per_line + math.sqrt(cost.per_line**2 + cost.per_entry * workspace_bytes)) / cost.per_entry
-    side = max(1, int(min(side, math.isqrt(_ENOUGH.get(problem.pairs.device.type, _ENOUGH["cuda"])))))
+    kind = problem.pairs.device.type
+    left = workspace_bytes - cost.fixed
+    side = (-cost.per_line + math.sqrt(cost.per_line**2 + cost.per_entry * left)) / cost.per_entry
+    side = max(1, int(min(side, tile_side or math.isqrt(_ENOUGH.get(kind, _ENOUGH["cuda"])))))
     enough = side * side
-    cols = _even(m, max(1, min(m, side)))
-    rows = _even(n, _most(enough, cols, cost, workspace_bytes, n))
-    cols = _even(m, _most(enough, rows, cost, workspace_bytes, m))
+    cut = _even if kind == "cpu" else _round
+    cols = cut(m, max(1, min(m, side)))
+    rows = cut(n, _most(enough, cols, cost, left, n))
+    cols = cut(m, _most(enough, rows, cost, left, m))
     gradients = sum(4 * t.numel() for t in tensors if t.requires_grad)
     return Plan(rows, cols, cost.of(rows, cols), gradients, cost)
 
 
-def _most(enough: int, other: int, cost: Cost, workspace: int, length: int) -> int:
+def _round(length: int, most: int) -> int:
+    """A tile side that does not change with ``length``, so that a compiler meets few shapes; the last tile is shorter."""
+    return most if most == length or most < 256 else most // 256 * 256
+
+
+def _most(enough: int, other: int, cost: Cost, workspace: float, length: int) -> int:
     """The longest side of a tile whose other side is given."""
     fits = (workspace - cost.per_line * other) / (cost.per_entry * other + cost.per_line)
     return max(1, min(length, enough // other, int(fits)))

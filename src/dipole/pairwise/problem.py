@@ -50,6 +50,7 @@ class Problem:
     segments: Mapping[str, int]
     rows: slice
     cols: slice
+    statistics: torch.dtype = torch.float32
     held: tuple[int, int] = (0, 0)  # global places of the first row and column that the tensors hold
 
     @property
@@ -114,6 +115,8 @@ class Problem:
                     raise EngineError(
                         f"a tile function must return one value per entry, shape {shape}; term {name!r} has shape {tuple(term.shape)}"
                     ) from None
+            if term.is_floating_point():
+                terms[name] = terms[name].to(self.statistics)
         for name, reduction in self.wanted.items():
             if reduction.of not in terms:
                 have = ", ".join(repr(n) for n in terms if n) or "one unnamed term"
@@ -201,7 +204,8 @@ def build(
     scores: dict[str, Score] = {"": pairs.score, **{name: c.score for name, c in channels.items()}}
     for name, score in scores.items():
         sides = (pairs.queries, pairs.keys) if name == "" else (channels[name].queries, channels[name].keys)
-        factors = score.factors(*sides)
+        with torch.autocast(pairs.device.type, enabled=False):
+            factors = score.factors(*sides)
         for left, right in factors.products:
             if not left.is_floating_point():
                 raise EngineError(f"scores need floating-point vectors, got {left.dtype}; convert them first")
@@ -219,6 +223,8 @@ def build(
             put("col", name, tensor, m)
     for name, tensor in params.items():
         put("param", name, tensor, None)
+    double = any(t.dtype == torch.float64 and (t.dim() > 0 or s.kind != "param") for s, t in zip(layout, tensors, strict=True))
+    statistics = torch.float64 if double else torch.float32
     segments = {}
     for key, reduction in wanted.items():
         if reduction.by:
@@ -232,13 +238,14 @@ def build(
             segments[key] = int(meta[reduction.by].max()) + 1
     if pairs.ring is not None:
         rows, cols = pairs.own_rows, pairs.own_cols
-        return Problem(fn, pairs, scores, tuple(layout), wanted, segments, rows, cols, (rows.start, cols.start)), tensors
-    return Problem(fn, pairs, scores, tuple(layout), wanted, segments, slice(0, n), slice(0, m)), tensors
+        return Problem(fn, pairs, scores, tuple(layout), wanted, segments, rows, cols, statistics, (rows.start, cols.start)), tensors
+    return Problem(fn, pairs, scores, tuple(layout), wanted, segments, slice(0, n), slice(0, m), statistics), tensors
 
 
 def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """a b^T in float32 or better; half-precision inputs are multiplied as they are where the device accumulates wide."""
-    if a.dtype == b.dtype and a.dtype in (torch.bfloat16, torch.float16) and a.is_cuda:
+    tracked = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)  # the mixed product has no derivative of its own
+    if a.dtype == b.dtype and a.dtype in (torch.bfloat16, torch.float16) and a.is_cuda and not tracked:
         return torch.mm(a, b.T, out_dtype=torch.float32)
     kind = torch.promote_types(wide(a).dtype, wide(b).dtype) if a.dtype != b.dtype else wide(a).dtype
     return torch.mm(a.to(kind), b.to(kind).T)

@@ -35,19 +35,21 @@ BACKENDS = ("auto", "dense", "eager", "compiled")
 TINY = 128 * 128
 
 
-_chosen: ContextVar[str] = ContextVar("pairwise backend", default="auto")
+_chosen: ContextVar[tuple[str, int]] = ContextVar("pairwise backend and tile side", default=("auto", 0))
 
 
 @contextmanager
-def using(backend: str) -> Iterator[None]:
+def using(backend: str, tile_side: int = 0) -> Iterator[None]:
     """Within the block every ``reduce`` whose backend is ``auto`` uses this one: to compare backends on a whole loss.
+
+    ``tile_side``: no tile is longer on a side, so that a small batch makes several; 0: as the workspace allows.
 
     >>> with using("dense"):
     ...     reduce(lambda tile: tile.scores, Pairs.aligned(torch.eye(2), torch.eye(2)), best=Max("rows")).best
     tensor([1., 1.])
     """
     _known_backend(backend)
-    token = _chosen.set(backend)
+    token = _chosen.set((backend, tile_side))
     try:
         yield
     finally:
@@ -81,17 +83,18 @@ def reduce(
     Raises EngineError for a tile function that cannot be computed in pieces.
     """
     _known_backend(backend)
-    backend = _chosen.get() if backend == "auto" else backend
+    chosen, tile_side = _chosen.get()
+    backend = chosen if backend == "auto" else backend
     if not wanted:
         raise EngineError("nothing to reduce: name at least one reduction, for example total=Sum('total')")
     problem, tensors = build(fn, pairs, wanted, params or {}, channels or {})
     cost = probe(problem, tensors)
     results: dict[str, Any] = {}
     if pairs.ring is not None:
-        results = ring(problem, tensors, plan(problem, tensors, workspace_bytes, cost))
-        return SimpleNamespace(**{name: v[0] if wanted[name].axis == "total" else v for name, v in results.items()})
+        results = ring(problem, tensors, plan(problem, tensors, workspace_bytes, cost, tile_side))
+        return SimpleNamespace(**{name: results[name][0] if r.axis == "total" else results[name] for name, r in wanted.items()})
     for part in _passes(problem):
-        results |= _run(part, tensors, backend, workspace_bytes, cost)
+        results |= _run(part, tensors, backend, workspace_bytes, cost, tile_side)
     for name, reduction in wanted.items():
         if reduction.axis == "total" and not isinstance(results[name], Top):
             results[name] = results[name][0]
@@ -130,12 +133,12 @@ def _passes(problem: Problem) -> list[Problem]:
     return parts
 
 
-def _run(problem: Problem, tensors: list[torch.Tensor], backend: str, workspace_bytes: int, cost: Cost) -> dict[str, Any]:
+def _run(problem: Problem, tensors: list[torch.Tensor], backend: str, workspace_bytes: int, cost: Cost, tile_side: int) -> dict[str, Any]:
     n, m = problem.shape
-    if backend == "dense" or (backend == "auto" and n * m <= TINY):
+    if backend == "dense" or (backend == "auto" and n * m <= TINY and cost.of(n, m) <= workspace_bytes):
         with torch.autocast(tensors[0].device.type, enabled=False):
             return dense(problem, tensors)
-    planned = plan(problem, tensors, workspace_bytes, cost)
+    planned = plan(problem, tensors, workspace_bytes, cost, tile_side)
     on_gpu = tensors[0].is_cuda and planned.tile_rows < n
     compiled = backend == "compiled" or (backend == "auto" and on_gpu)
     return eager(problem, tensors, planned, compiled and can_fuse(problem))

@@ -54,13 +54,13 @@ def _fold(total: Reduction, rows: dict[str, torch.Tensor]) -> torch.Tensor:
     if isinstance(total, LogSumExp):
         return gather(rows["all"].logsumexp(0, keepdim=True)).logsumexp(0, keepdim=True)
     if isinstance(total, LogMeanExp):
-        number = gather(rows["number"].sum(0, keepdim=True)).sum().clamp(min=1)
+        number = gather(rows["number"].sum(0, keepdim=True)).sum().clamp(min=1).to(rows["lse"].dtype)
         return gather(rows["lse"].logsumexp(0, keepdim=True)).logsumexp(0, keepdim=True) - number.log()
     if isinstance(total, Mean):
         number = gather(rows["number"].sum(0, keepdim=True)).sum().clamp(min=1)
         return gather(rows["sum"].sum(0, keepdim=True)).sum(0, keepdim=True) / number
     if isinstance(total, Max):
-        return gather(rows["all"].amax(0, keepdim=True)).amax(0, keepdim=True)
+        return gather(rows["all"].max(0, keepdim=True).values).max(0, keepdim=True).values  # one place, not all that tie
     if isinstance(total, (Sum, Count, Histogram)):
         return gather(rows["all"].sum(0, keepdim=True)).sum(0, keepdim=True)
     raise EngineError(f"{type(total).__name__} in total is not defined on a ring; reduce per row and fold the rows")

@@ -18,7 +18,8 @@ class Tile:
 
     Shapes: n rows, m columns. ``scores`` (n, m) of the pairs' own score; ``channels`` further (n, m) scores by name.
     ``rows[name]`` is shaped (n, 1, ...) and ``cols[name]`` (1, m, ...), ready to broadcast. ``params`` are the
-    differentiable parameters handed to the reduction. Entries that ``Pairs`` excludes need no masking here.
+    differentiable parameters handed to the reduction. Entries that ``Pairs`` excludes need no masking here, unless the
+    function's slope is infinite there (a square root at an item's distance to itself). ``at`` is the engine's own.
     """
 
     scores: torch.Tensor

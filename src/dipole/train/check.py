@@ -27,7 +27,7 @@ from torch import nn
 
 from dipole.core.errors import UsageError
 from dipole.core.protocols import Batch
-from dipole.pairwise import using
+from dipole.pairwise import compiled, using
 from dipole.train import checkpoint as ckpt
 from dipole.train.check_ranks import gradients_by_ranks
 from dipole.train.recipe import Recipe
@@ -86,15 +86,18 @@ def check(recipe: Recipe, *, rows: int = 16, ranks: int = 2, batches: int = 2, s
         if name not in REMEDIES:
             raise UsageError(f"check: no comparison {name!r}; known: {', '.join(REMEDIES)}")
     data = Joined(recipe.rows)
-    if len(data) < 2 * ranks:
-        raise UsageError(f"check: needs at least {2 * ranks} rows for {ranks} processes, got {len(data)}; give more data or fewer --ranks")
+    if min(rows, len(data)) < 2 * ranks:
+        have = f"{min(rows, len(data))} of {len(data)}"
+        raise UsageError(
+            f"check: needs at least {2 * ranks} rows for {ranks} processes, got {have}; give more data or rows, or fewer ranks"
+        )
     rows = min(rows, len(data))
     lists = [[data[(start + i) % len(data)] for i in range(rows)] for start in range(0, batches * rows, rows)]
     work: dict[str, Callable[[], tuple[float, str]]] = {
         "cached = plain": lambda: _worst(_cached(recipe, recipe.views(r)) for r in lists),
         "ranks = one": lambda: _worst(_ranks(recipe, r, ranks) for r in lists),
         "compiled = eager": lambda: _compiled(recipe, [recipe.views(r) for r in lists]),
-        "streamed = dense": lambda: _worst(_backends(recipe, recipe.views(r), "eager", "dense") for r in lists),
+        "streamed = dense": lambda: _worst(_backends(recipe, recipe.views(r), "eager", "dense", rows // 3) for r in lists),
         "resumed = unbroken": lambda: _resumed(recipe, rows, steps),
     }
     findings = []
@@ -120,14 +123,14 @@ def relative(got: torch.Tensor, want: torch.Tensor) -> float:
 
 
 def gradient(
-    recipe: Recipe, batch: Batch, *, cached: bool, micro_batch_size: int, dropout: bool = True, backend: str = "auto"
+    recipe: Recipe, batch: Batch, *, cached: bool, micro_batch_size: int, dropout: bool = True, backend: str = "auto", tile_side: int = 0
 ) -> torch.Tensor:
     """All gradients of one batch as one float64 vector. Parts are copied, and dropout starts from the recipe's seed."""
     encoder = _module(copy.deepcopy(recipe.encoder)).train(dropout)
     score, losses = copy.deepcopy((recipe.score, recipe.losses))
     objective = Objective(recipe.views, score, losses, recipe.weights)
     seed_everything(recipe.step.seed)
-    with using(backend):
+    with using(backend, tile_side):
         backward(encode_with(Tower(encoder, objective.fields)), encoder, objective, batch, micro_batch_size, cached=cached)  # type: ignore[arg-type]
     return flat_gradient([*encoder.parameters(), *objective.parameters()])
 
@@ -150,16 +153,20 @@ def _ranks(recipe: Recipe, rows: list[Any], ranks: int) -> float:
     return relative(gradients_by_ranks(recipe, rows, ranks), one)
 
 
-def _backends(recipe: Recipe, batch: Batch, backend: str, oracle: str) -> float:
-    want = gradient(recipe, batch, cached=False, micro_batch_size=0, backend=oracle)
-    return relative(gradient(recipe, batch, cached=False, micro_batch_size=0, backend=backend), want)
+def _backends(recipe: Recipe, batch: Batch, backend: str, oracle: str, tile_side: int) -> float:
+    """Tiles are kept smaller than the batch, so that several meet in every statistic."""
+    want = gradient(recipe, batch, cached=False, micro_batch_size=0, backend=oracle, tile_side=tile_side)
+    return relative(gradient(recipe, batch, cached=False, micro_batch_size=0, backend=backend, tile_side=tile_side), want)
 
 
 def _compiled(recipe: Recipe, batches: list[Batch]) -> tuple[float, str]:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        worst = max(_backends(recipe, batch, "compiled", "eager") for batch in batches)
+        before = compiled.runs
+        worst = max(_backends(recipe, batch, "compiled", "eager", max(map(len, batch.items.values())) // 2) for batch in batches)
     refused = next((str(w.message) for w in said if "is not compiled" in str(w.message)), "")
+    if compiled.runs == before and not refused:
+        refused = "no tile was compiled: a reduction or score of this recipe cannot be fused, or the compiler refused it earlier"
     return (math.nan, refused) if refused else (worst, "")
 
 

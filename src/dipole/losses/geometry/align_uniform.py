@@ -41,6 +41,7 @@ class AlignUniform:
     def __call__(self, pairs: Pairs) -> torch.Tensor:
         """(N,) float32 or better."""
         pairs.require_negatives("AlignUniform")
+        pairs.reversed().require_negatives("AlignUniform")
         distances = replace(pairs, score=NegSquaredDistance())
         apart = -distances.positive_scores()
         align = apart if self.power == 2 else apart.clamp(min=1e-12).pow(self.power / 2)

@@ -4,7 +4,7 @@
 
 Shapes: N queries, M >= N keys, aligned. Source: arXiv:2110.06848, eq. 6; Pairs picks the candidates.
 Relation: grad InfoNCE_i = (1 - P_ii) * grad DCL_i, P_ii the softmax probability of the positive.
-Errors: DegenerateBatchError on a single key.
+Errors: DegenerateBatchError on a single key, and where a row's other keys are all copies of its positive.
 
 >>> import torch
 >>> from dipole import Pairs
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import torch
 
+from dipole.core.errors import DegenerateBatchError
 from dipole.core.pairs import Pairs
 from dipole.core.part import part, positive
 from dipole.pairwise import Tile, logsumexp_rows
@@ -36,4 +37,11 @@ class DCL:
         def negatives(tile: Tile) -> torch.Tensor:
             return tile.fill_positive(tile.scores / self.temperature, -torch.inf)
 
-        return logsumexp_rows(negatives, pairs) - pairs.positive_scores() / self.temperature
+        repelled = logsumexp_rows(negatives, pairs)
+        if bool((repelled == -torch.inf).any()):
+            raise DegenerateBatchError(
+                "DCL: some rows have no negative that counts, so the loss is unbounded",
+                value=f"{int((repelled == -torch.inf).sum())} of {len(repelled)} rows",
+                remedy="raise batch_size, or drop copies of one text",
+            )
+        return repelled - pairs.positive_scores() / self.temperature

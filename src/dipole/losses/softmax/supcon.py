@@ -37,7 +37,8 @@ class SupCon:
     def __call__(self, pairs: Pairs) -> torch.Tensor:
         """(N,) float32 or better."""
         count = pairs.positives_per_row()
-        if not bool(count.any()):
+        everyone = pairs.positive.count(slice(0, pairs.shape[0]), pairs.shape[1])  # of all ranks, so that all raise or none
+        if not bool(everyone.any()):
             raise DegenerateBatchError(
                 "SupCon: no row of the batch has a positive, so there is nothing to attract",
                 value=f"{pairs.shape[0]} rows",

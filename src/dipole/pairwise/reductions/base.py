@@ -42,6 +42,7 @@ class Reduction:
 
     differentiable: ClassVar[bool] = True
     splittable: ClassVar[bool] = True
+    entry_bytes: ClassVar[int] = 0  # of a tile, that only some data make it need
     fusible: ClassVar[bool] = False  # has ``partial``, ``absorb`` and ``pull_here``, which a compiler may fuse
 
     def __post_init__(self) -> None:

@@ -86,7 +86,7 @@ class LogMeanExp(Reduction):
         state[1][self.at(spot)] += parts[1]
 
     def end(self, state: State) -> tuple[torch.Tensor, ...]:
-        return state[0] - state[1].clamp(min=1).log(), state[0]
+        return state[0] - state[1].clamp(min=1).to(state[0].dtype).log(), state[0]
 
     def pull(self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot) -> torch.Tensor:
         at = self.at(spot)
@@ -96,7 +96,7 @@ class LogMeanExp(Reduction):
         return LogSumExp(self.axis).pull_here(grad, results[1:], term, keep)
 
     def dense(self, term: torch.Tensor, keep: torch.Tensor, segments: torch.Tensor | None, count: int) -> torch.Tensor:
-        number = keep.sum(self.dim).reshape(-1).clamp(min=1)
+        number = keep.sum(self.dim).reshape(-1).clamp(min=1).to(term.dtype)
         return LogSumExp(self.axis).dense(term, keep, None, 0) - number.log()
 
 

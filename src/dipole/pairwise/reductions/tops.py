@@ -28,6 +28,7 @@ class TopK(Reduction):
 
     k: int = 1
     splittable: ClassVar[bool] = False
+    entry_bytes: ClassVar[int] = 24  # values and positions sorted whole, where ties leave no other way
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,8 +49,10 @@ class TopK(Reduction):
         at = self.at(spot)
         merged = torch.cat([state[0][at], best], dim=1)
         ids = torch.cat([state[1][at], where], dim=1)
-        top, order = stable_top(merged, self.k)
-        state[0][at], state[1][at] = top, ids.gather(1, order)
+        by_id = torch.where(ids < 0, torch.iinfo(ids.dtype).max, ids).argsort(dim=1)  # tiles may arrive in any order
+        merged, ids = merged.gather(1, by_id), ids.gather(1, by_id)
+        top, order = merged.sort(dim=1, descending=True, stable=True)
+        state[0][at], state[1][at] = top[:, : self.k], ids.gather(1, order[:, : self.k])
 
     def pull(self, grad: torch.Tensor, results: State, term: torch.Tensor, keep: torch.Tensor | None, spot: Spot) -> torch.Tensor:
         at, ids = self.at(spot), spot.col_ids if self.axis == "rows" else spot.row_ids
@@ -88,7 +91,9 @@ class Max(Reduction):
         best, where = lines.max(dim=1)
         at = self.at(spot)
         row, col = self.place(where, values.shape[1], spot)
-        better = best > state[0][at]
+        known_row, known_col = state[1][at], state[2][at]
+        earlier = (row < known_row) | ((row == known_row) & (col < known_col))  # tiles may arrive in any order
+        better = (best > state[0][at]) | best.isnan() | ((best == state[0][at]) & earlier)
         for running, more in zip(state, (best, row, col), strict=True):
             running[at] = torch.where(better, more, running[at])
 

@@ -37,8 +37,9 @@ class ScaledCosine(nn.Module):
 
     @property
     def temperature(self) -> torch.Tensor:
-        """The temperature now, a scalar that carries its gradient."""
-        return (-self.log_scale.clamp(max=-math.log(self.min_temperature))).exp()
+        """The temperature now, a scalar that carries its gradient, also at its bound: so that it can come back."""
+        bounded = self.log_scale.clamp(max=-math.log(self.min_temperature))
+        return (-(self.log_scale + (bounded - self.log_scale).detach())).exp()
 
     def factors(self, queries: Vectors, keys: Vectors) -> Factors:
         left = unit(one_tensor(queries, "scaled_cosine"))
