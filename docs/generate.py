@@ -81,8 +81,25 @@ def engine() -> str:
 
 
 EXAMPLES = ("infonce", "hardest_negative", "hn_nce")
+def engine_short() -> str:
+    """The engine's figures in two sentences."""
+    path = ROOT / "bench" / "results" / "pairwise_all.json"
+    if not path.exists():
+        return ""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    cases = found["cases"]
+    dense, bare = ([c[f"engine / {what}"] for c in cases] for what in ("dense", "four products"))
+    largest = [c for c in cases if c["batch"] == max(c["batch"] for c in cases)]
+    memory = max(c["memory engine / dense"] for c in largest)
+    return (
+        f"On {found['machine']['threads']} CPU cores, over {len(cases)} cases (four losses, batches of 4,096 to {largest[0]['batch']:,}), forward and "
+        f"backward take {min(dense):.2f} to {max(dense):.2f}\ntimes what dense PyTorch takes, {min(bare):.2f} to {max(bare):.2f} times the four bare matrix products, "
+        f"and at the largest batch at most {memory:.1%}\nof dense's extra memory ({found['date']}, `bench/results/pairwise_all.json`)."
+    )
+
+
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {"commands": commands, "demo": demo},
+    "README.md": {"commands": commands, "demo": demo, "engine-short": engine_short},
     "docs/recipes.md": {"recipes": recipes},
     "docs/engine.md": {"engine": engine, **{name: functools.partial(example, name) for name in EXAMPLES}},
 }
