@@ -81,6 +81,8 @@ def engine() -> str:
 
 
 EXAMPLES = ("infonce", "hardest_negative", "hn_nce")
+
+
 def engine_short() -> str:
     """The engine's figures in two sentences."""
     path = ROOT / "bench" / "results" / "pairwise_all.json"
