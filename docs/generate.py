@@ -93,10 +93,11 @@ def engine_short() -> str:
     dense, bare = ([c[f"engine / {what}"] for c in cases] for what in ("dense", "four products"))
     largest = [c for c in cases if c["batch"] == max(c["batch"] for c in cases)]
     memory = max(c["memory engine / dense"] for c in largest)
+    times = f"{min(dense):.2f} to {max(dense):.2f} times what dense PyTorch takes"
     lines = [
-        f"On {found['machine']['threads']} CPU cores, over {len(cases)} cases (four losses, batches of 4,096 to {largest[0]['batch']:,}), forward",
-        f"and backward take {min(dense):.2f} to {max(dense):.2f} times what dense PyTorch takes, {min(bare):.2f} to {max(bare):.2f} times the four",
-        f"bare matrix products, and at the largest batch at most {memory:.1%} of dense's extra memory ({found['date']},",
+        f"On {found['machine']['threads']} CPU cores, over {len(cases)} cases (four losses, batches of 4,096 to {largest[0]['batch']:,}),",
+        f"forward and backward take {times}, {min(bare):.2f} to {max(bare):.2f} times the",
+        f"four bare matrix products, and at the largest batch at most {memory:.1%} of dense's extra memory ({found['date']},",
         "`bench/results/pairwise_all.json`).",
     ]
     return "\n".join(lines)
