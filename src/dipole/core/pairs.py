@@ -21,8 +21,8 @@ import torch
 from dipole.core.errors import DataError, DegenerateBatchError
 from dipole.core.ranks import Ring
 from dipole.core.relations import Diagonal, Listed, Match, Owned, Relation
-from dipole.core.scores import Dot, Factors, Score
-from dipole.core.vectors import Vectors, concatenate, cut, leading, side_length, wide
+from dipole.core.scores import Dot, Score, scores_of_pairs
+from dipole.core.vectors import Vectors, concatenate, cut, leading, one_each, side_length
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ class Pairs:
         duplicates = []
         for name, ids in (("query_ids", query_ids), ("key_ids", key_ids)):
             if ids is not None:
-                _one_each(f"Pairs.aligned: {name}", ids, n)
+                one_each(f"Pairs.aligned: {name}", ids, n)
                 padded = torch.cat([ids, ids.new_full((m - n,), -1)]) if m > n else ids
                 duplicates.append(Match(ids, padded))
         positive = Diagonal(0, n, device=leading(queries).device)
@@ -119,14 +119,14 @@ class Pairs:
     ) -> Pairs:
         """Positives share a label, (N,) int64, negative for none. Without ``keys`` the batch is compared with itself and
         nothing with itself alone."""
-        _one_each("Pairs.labelled: labels", labels, side_length(queries))
+        one_each("Pairs.labelled: labels", labels, side_length(queries))
         if (keys is None) != (key_labels is None):
             raise DataError("Pairs.labelled: keys and key_labels come together", remedy="give both or neither")
         if keys is None or key_labels is None:
             itself = Diagonal(0, len(labels), device=labels.device)
             same = Match(labels, labels, others_only=True)
             return cls(queries, queries, same, score or Dot(), (itself,), rows={"label": labels}, cols={"label": labels})
-        _one_each("Pairs.labelled: key_labels", key_labels, side_length(keys))
+        one_each("Pairs.labelled: key_labels", key_labels, side_length(keys))
         return cls(queries, keys, Match(labels, key_labels), score or Dot(), rows={"label": labels}, cols={"label": key_labels})
 
     @classmethod
@@ -155,8 +155,8 @@ class Pairs:
     ) -> Pairs:
         """Graded positives, listed: entry e says that (row[e], col[e]) is positive with weight[e] >= 0."""
         n, m = side_length(queries), side_length(keys)
-        _one_each("Pairs.weighted: col", col, len(row))
-        _one_each("Pairs.weighted: weight", weight, len(row))
+        one_each("Pairs.weighted: col", col, len(row))
+        one_each("Pairs.weighted: weight", weight, len(row))
         for name, index, length in (("row", row, n), ("col", col, m)):
             if len(index) and not (0 <= int(index.min()) and int(index.max()) < length):
                 raise DataError(f"Pairs.weighted: {name} must be from 0 to {length - 1}", value=(int(index.min()), int(index.max())))
@@ -197,10 +197,10 @@ class Pairs:
         keys = concatenate(self.keys, vectors)
         excluded = tuple(r.widened(k) for r in self.excluded)
         if owner is not None:
-            _one_each("with_negatives: owner", owner, k)
+            one_each("with_negatives: owner", owner, k)
             excluded += (Owned(torch.cat([owner.new_full((m,), -1), owner])),)
         if copy_of is not None:
-            _one_each("with_negatives: copy_of", copy_of, k)
+            one_each("with_negatives: copy_of", copy_of, k)
             excluded += (Match(torch.arange(n, device=copy_of.device), torch.cat([copy_of.new_full((m,), -1), copy_of])),)
         given = cols or {}
         for name, tensor in self.cols.items():
@@ -285,18 +285,7 @@ class Pairs:
         if self.ring is not None:
             held = self.own_rows.start, self.own_cols.start
             rows, cols = slice(rows.start - held[0], rows.stop - held[0]), slice(cols.start - held[1], cols.stop - held[1])
-        with torch.autocast(self.device.type, enabled=False):  # as in the engine: statistics are not for half precision
-            return self._scored(self.score.factors(cut(self.queries, rows), cut(self.keys, cols)))
-
-    def _scored(self, factors: Factors) -> torch.Tensor:
-        products = tuple((wide(a) * wide(b)).sum(-1) for a, b in factors.products)
-        rows, cols = (tuple(wide(t) if t.is_floating_point() else t for t in side) for side in (factors.rows, factors.cols))
-
-        def one(p: tuple[torch.Tensor, ...], r: tuple[torch.Tensor, ...], c: tuple[torch.Tensor, ...]) -> torch.Tensor:
-            return self.score.tile(tuple(x.reshape(1, 1) for x in p), tuple(x[None] for x in r), tuple(x[None] for x in c)).reshape(())
-
-        scores: torch.Tensor = torch.func.vmap(one)(products, rows, cols)
-        return scores
+        return scores_of_pairs(self.score, cut(self.queries, rows), cut(self.keys, cols))
 
     def at_positive(self, column_values: torch.Tensor) -> torch.Tensor:
         """(N,) the value of each own row's positive column, of values given for the own columns. Aligned pairs only."""
@@ -314,8 +303,3 @@ class Pairs:
                 value=f"{self.shape[0]} queries, {self.shape[1]} keys",
                 remedy="raise batch_size to 2 or more, drop the last incomplete batch, or add negatives",
             )
-
-
-def _one_each(name: str, values: torch.Tensor, length: int) -> None:
-    if values.dim() != 1 or len(values) != length:
-        raise DataError(f"{name} must be one value each, shape ({length},)", value=tuple(values.shape))

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 
 from dipole.core.part import part
-from dipole.core.vectors import Vectors, one_tensor
+from dipole.core.vectors import Vectors, leading, one_tensor, wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,3 +55,17 @@ class Dot:
         cols: tuple[torch.Tensor, ...],
     ) -> torch.Tensor:
         return products[0]
+
+
+def scores_of_pairs(score: Score, queries: Vectors, keys: Vectors) -> torch.Tensor:
+    """(N,) the score of each query with the key of the same index, float32 or better, whatever the autocast."""
+    with torch.autocast(leading(queries).device.type, enabled=False):
+        factors = score.factors(queries, keys)
+        products = tuple((wide(a) * wide(b)).sum(-1) for a, b in factors.products)
+        rows, cols = (tuple(wide(t) if t.is_floating_point() else t for t in side) for side in (factors.rows, factors.cols))
+
+        def one(p: tuple[torch.Tensor, ...], r: tuple[torch.Tensor, ...], c: tuple[torch.Tensor, ...]) -> torch.Tensor:
+            return score.tile(tuple(x.reshape(1, 1) for x in p), tuple(x[None] for x in r), tuple(x[None] for x in c)).reshape(())
+
+        scores: torch.Tensor = torch.func.vmap(one)(products, rows, cols)
+        return scores

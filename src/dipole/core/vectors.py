@@ -47,3 +47,9 @@ def one_tensor(vectors: Vectors, score: str) -> torch.Tensor:
         got = tuple(vectors.shape) if isinstance(vectors, torch.Tensor) else f"{len(vectors)} tensors"
         raise ValueError(f"score {score}: each side must be one (N, d) tensor, got {got}; for token vectors use a token score")
     return vectors
+
+
+def one_each(name: str, values: torch.Tensor, length: int) -> None:
+    """Refuse metadata that is not one value an item."""
+    if values.dim() != 1 or len(values) != length:
+        raise DataError(f"{name} must be one value each, shape ({length},)", value=tuple(values.shape))
