@@ -76,8 +76,6 @@ class Pairs:
     def device(self) -> torch.device:
         return leading(self.queries).device
 
-    # -- constructors ------------------------------------------------------------------------------------------------
-
     @classmethod
     def aligned(
         cls,
@@ -169,8 +167,6 @@ class Pairs:
             raise DataError("Pairs.weighted: weights must be numbers of at least 0", value=float(weight.min()))
         return cls(queries, keys, Listed.of(row, col, weight), score or Dot())
 
-    # -- further columns ---------------------------------------------------------------------------------------------
-
     def with_negatives(
         self,
         vectors: Vectors,
@@ -250,8 +246,6 @@ class Pairs:
             ring=None if ring is None else Ring(ring.rank, ring.row_starts, ring.row_starts),
         )
 
-    # -- what losses ask -----------------------------------------------------------------------------------------------
-
     @property
     def own_rows(self) -> slice:
         """The rows this process answers for, by their place in the global batch: all, unless gathered."""
@@ -275,9 +269,7 @@ class Pairs:
 
         Raises DataError unless the pairs are aligned.
         """
-        offset = self.positive.offset
-        if offset is None:
-            raise DataError("positive_scores needs aligned pairs, one positive a row", remedy="reduce tile.positive with sum_rows")
+        offset = self._aligned("positive_scores")
         rows = self.own_rows
         cols = slice(rows.start + offset, rows.stop + offset)
         if cols.start < 0 or cols.stop > self.shape[1] or not bool(self.positives_per_row().all()):
@@ -289,11 +281,14 @@ class Pairs:
 
     def at_positive(self, column_values: torch.Tensor) -> torch.Tensor:
         """(N,) the value of each own row's positive column, of values given for the own columns. Aligned pairs only."""
-        offset = self.positive.offset
-        if offset is None:
-            raise DataError("at_positive needs aligned pairs, one positive a row", remedy="use a loss for several positives")
+        offset = self._aligned("at_positive")
         first = self.own_rows.start + offset - self.own_cols.start
         return column_values[first : first + self.own_rows.stop - self.own_rows.start]
+
+    def _aligned(self, what: str) -> int:
+        if self.positive.offset is None:
+            raise DataError(f"{what} needs aligned pairs, one positive a row", remedy="use a loss for several positives")
+        return self.positive.offset
 
     def require_negatives(self, loss: str) -> None:
         """Raise DegenerateBatchError where a row has nothing to be told apart from, so that the loss would be constant."""
