@@ -24,9 +24,9 @@ SIZES = [1024, 2048, 4096, 8192, 16384, 32768]
 LINES = {  # label: (kind, name, largest batch)
     "dipole, two-sided InfoNCE": ("engine", "infonce", 32768),
     "dense PyTorch, two-sided InfoNCE": ("dense", "infonce", 16384),
-    "dipole, SupCon": ("engine", "supcon", 32768),
+    "dipole, SupCon": ("engine", "supcon", 16384),
     "pytorch-metric-learning, SupCon": ("peer", "pytorch-metric-learning SupConLoss", 8192),
-    "sentence-transformers cached, one-sided InfoNCE": ("peer", "sentence-transformers CachedMultipleNegativesRankingLoss", 32768),
+    "sentence-transformers cached, one-sided InfoNCE": ("peer", "sentence-transformers CachedMultipleNegativesRankingLoss", 16384),
 }
 
 
