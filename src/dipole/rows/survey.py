@@ -124,7 +124,7 @@ def one_form(found: list[Survey], roles: Columns) -> dict[str, str]:
     used = {name for columns in roles.roles.values() for name in columns}
     kinds: dict[str, str] = {}
     for one in found:
-        for name in used - set(one.columns):
+        for name in sorted(used - set(one.columns)):
             if not any(name in columns[1:] for columns in roles.roles.values()):
                 raise missing_column(name, list(one.columns), str(one.path))
         one.check(roles)
