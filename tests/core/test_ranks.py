@@ -169,7 +169,9 @@ def worker(rank, world, port, folder):
     out["some"] = (shared["negatives"], notes["negatives.owner"], at)
     out["tokens"] = (tokens_all, mask_all, got_meta["x.weight"])
     torch.save((out, mine), Path(folder) / f"{rank}.pt")
+    dist.barrier()
     dist.destroy_process_group()
+    os._exit(0)  # as in train/check_ranks.py
 
 
 @pytest.fixture(scope="module", params=[2, 4])

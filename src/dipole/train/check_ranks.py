@@ -49,7 +49,9 @@ def _process(rank: int, recipe: Recipe, shares: list[list[Any]], port: int, fold
     dist.all_reduce(gradient)
     if rank == 0:
         save_file({"gradient": gradient / world}, str(Path(folder) / "gradient.safetensors"))
+    dist.barrier()  # nobody leaves while another still talks
     dist.destroy_process_group()
+    os._exit(0)  # the result is on disk; tearing down gloo's and autograd's threads by exit handlers now and then aborts
 
 
 def _free_port() -> int:
