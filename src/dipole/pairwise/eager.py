@@ -7,6 +7,7 @@ add it to both sides.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,11 +24,45 @@ from dipole.pairwise.reductions.tops import Top, TopK
 def eager(problem: Problem, tensors: list[torch.Tensor], plan: Plan, compiled: bool = False) -> dict[str, Any]:
     """Every wanted reduction, streamed; with ``compiled`` the arithmetic of full tiles is fused."""
     flat = iter(_Streamed.apply(problem, plan, compiled, *tensors))  # type: ignore[no-untyped-call]
+    return named(problem.wanted, flat)
+
+
+def named(wanted: Mapping[str, Reduction], flat: Iterator[torch.Tensor]) -> dict[str, Any]:
+    """The results of each reduction by its name, from the flat tensors an autograd function returns."""
     results: dict[str, Any] = {}
-    for name, reduction in problem.wanted.items():
+    for name, reduction in wanted.items():
         parts = [next(flat) for _ in range(_arity(reduction))]
         results[name] = Top(*parts) if isinstance(reduction, TopK) else parts[0]
     return results
+
+
+def keep_for_backward(
+    ctx: Any, problem: Problem, tensors: Sequence[torch.Tensor], results: Sequence[tuple[torch.Tensor, ...]]
+) -> tuple[torch.Tensor, ...]:
+    """Save the inputs and results, and nothing else; the results flat, those without a gradient marked."""
+    flat = [t for r in results for t in r]
+    ctx.problem, ctx.lengths = problem, [len(r) for r in results]
+    ctx.save_for_backward(*tensors, *flat)
+    carries = {id(r[0]) for r, reduction in zip(results, problem.wanted.values(), strict=True) if reduction.differentiable}
+    ctx.mark_non_differentiable(*(t for t in flat if id(t) not in carries))
+    ctx.set_materialize_grads(False)
+    return tuple(flat)
+
+
+def kept_for_backward(
+    ctx: Any, grads: Sequence[torch.Tensor | None]
+) -> tuple[Sequence[torch.Tensor], list[State], list[torch.Tensor | None]]:
+    """The inputs, each reduction's results and its upstream gradient. Raises EngineError for a double backward."""
+    if torch.is_grad_enabled():
+        raise EngineError(
+            "double backward through the pairwise engine is refused: second derivatives are not computed. "
+            "Call backward without create_graph=True, or use backend='dense' at a size whose matrix fits"
+        )
+    count = len(ctx.problem.layout)
+    starts = [0, *itertools.accumulate(ctx.lengths)]
+    flat = ctx.saved_tensors[count:]
+    results = [list(flat[a:b]) for a, b in itertools.pairwise(starts)]
+    return ctx.saved_tensors[:count], results, [grads[at] for at in starts[:-1]]
 
 
 def _arity(reduction: Reduction) -> int:
@@ -40,33 +75,14 @@ class _Streamed(torch.autograd.Function):
     def forward(ctx: Any, problem: Problem, plan: Plan, compiled: bool, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         with torch.no_grad(), torch.autocast(tensors[0].device.type, enabled=False):
             results = sweep(problem, plan, tensors, compiled)
-        ctx.problem, ctx.plan, ctx.compiled, ctx.lengths = problem, plan, compiled, [len(r) for r in results]
-        flat = [t for r in results for t in r]
-        ctx.save_for_backward(*tensors, *flat)
-        carries = set()
-        for parts, reduction in zip(results, problem.wanted.values(), strict=True):
-            carries.update([id(parts[0])] if reduction.differentiable else [])
-        ctx.mark_non_differentiable(*(t for t in flat if id(t) not in carries))
-        ctx.set_materialize_grads(False)
-        return tuple(flat)
+        ctx.plan, ctx.compiled = plan, compiled
+        return keep_for_backward(ctx, problem, tensors, results)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[Any, ...]:
-        if torch.is_grad_enabled():
-            raise EngineError(
-                "double backward through the pairwise engine is refused: second derivatives are not computed. "
-                "Call backward without create_graph=True, or use backend='dense' at a size whose matrix fits"
-            )
-        problem: Problem = ctx.problem
-        count = len(problem.layout)
-        tensors, flat = ctx.saved_tensors[:count], list(ctx.saved_tensors[count:])
-        results, upstream = [], []
-        for length in ctx.lengths:
-            results.append(flat[:length])
-            upstream.append(grads[sum(len(r) for r in results[:-1])])
-            flat = flat[length:]
+        tensors, results, upstream = kept_for_backward(ctx, grads)
         with torch.autocast(tensors[0].device.type, enabled=False):
-            gradients = pull_back(problem, ctx.plan, tensors, results, upstream, ctx.needs_input_grad[3:], ctx.compiled)
+            gradients = pull_back(ctx.problem, ctx.plan, tensors, results, upstream, ctx.needs_input_grad[3:], ctx.compiled)
         return (None, None, None, *gradients)
 
 

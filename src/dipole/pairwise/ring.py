@@ -15,10 +15,10 @@ import torch
 
 from dipole.core.errors import EngineError
 from dipole.core.ranks import Ring, gather, pass_on
-from dipole.pairwise.eager import _arity, _statistics, add_tile, begin, pull_tile, tiles
+from dipole.pairwise.eager import _statistics, add_tile, begin, keep_for_backward, kept_for_backward, named, pull_tile, tiles
 from dipole.pairwise.plan import Plan
 from dipole.pairwise.problem import Problem
-from dipole.pairwise.reductions import Count, Histogram, LogMeanExp, LogSumExp, Max, Mean, Reduction, Sum, Top, TopK
+from dipole.pairwise.reductions import Count, Histogram, LogMeanExp, LogSumExp, Max, Mean, Reduction, Sum
 
 
 def ring(problem: Problem, tensors: list[torch.Tensor], planned: Plan) -> dict[str, Any]:
@@ -32,9 +32,7 @@ def ring(problem: Problem, tensors: list[torch.Tensor], planned: Plan) -> dict[s
             continue
         part = dataclasses.replace(problem, wanted=wanted)
         flat = iter(_Ring.apply(part, planned, axis, *tensors))  # type: ignore[no-untyped-call]
-        for name, reduction in wanted.items():
-            parts = [next(flat) for _ in range(_arity(reduction))]
-            results[name] = Top(*parts) if isinstance(reduction, TopK) else parts[0]
+        results |= named(wanted, flat)
     for name, total in folded.items():
         results[name] = _fold(total, {piece: results.pop(f"{name}/{piece}") for piece in _pieces(total)})
     return results
@@ -83,27 +81,18 @@ class _Ring(torch.autograd.Function):
                 for rows, cols in tiles(part, planned):
                     add_tile(part, block, states, rows, cols)
             results = [r.end(s) for r, s in zip(problem.wanted.values(), states, strict=True)]
-        ctx.problem, ctx.plan, ctx.axis, ctx.lengths = problem, planned, axis, [len(r) for r in results]
-        flat = [t for r in results for t in r]
-        ctx.save_for_backward(*tensors, *flat)
-        carries = {id(r[0]) for r, reduction in zip(results, problem.wanted.values(), strict=True) if reduction.differentiable}
-        ctx.mark_non_differentiable(*(t for t in flat if id(t) not in carries))
-        ctx.set_materialize_grads(False)
-        return tuple(flat)
+        ctx.plan, ctx.axis = planned, axis
+        return keep_for_backward(ctx, problem, tensors, results)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[Any, ...]:
-        if torch.is_grad_enabled():
-            raise EngineError("double backward through the pairwise engine is refused; call backward without create_graph=True")
         problem: Problem = ctx.problem
-        tensors, flat = ctx.saved_tensors[: len(problem.layout)], list(ctx.saved_tensors[len(problem.layout) :])
-        asked, at = [], 0
-        for reduction, length in zip(problem.wanted.values(), ctx.lengths, strict=True):
-            if reduction.differentiable:
-                # every rank must take part in the round, also one whose result nobody used
-                grad = grads[at]
-                asked.append((reduction, torch.zeros_like(flat[at]) if grad is None else grad, flat[at : at + length]))
-            at += length
+        tensors, results, upstream = kept_for_backward(ctx, grads)
+        asked = [  # every rank must take part in the round, also one whose result nobody used
+            (reduction, torch.zeros_like(result[0]) if grad is None else grad, result)
+            for reduction, grad, result in zip(problem.wanted.values(), upstream, results, strict=True)
+            if reduction.differentiable
+        ]
         sums = [torch.zeros(t.shape, dtype=_statistics(t), device=t.device) if t.is_floating_point() else None for t in tensors]
         travels = _travellers(problem, ctx.axis)
         with torch.autocast(tensors[0].device.type, enabled=False):
