@@ -92,6 +92,7 @@ def test_what_cannot_be_compiled_runs_eagerly_and_says_so(monkeypatch):
     monkeypatch.setattr(torch, "compile", refuse)
     monkeypatch.setattr(compiled_module, "_kernels", {})
     monkeypatch.setattr(compiled_module, "_refused", set())
+    monkeypatch.setattr(compiled_module, "_worked", set())
     torch.manual_seed(0)
     q = torch.randn(N, D, requires_grad=True)
     with pytest.warns(UserWarning, match="not compiled .no compiler on this machine.; it runs eagerly"):

@@ -151,6 +151,7 @@ def test_what_cannot_be_compiled_is_said_not_passed(monkeypatch):
     monkeypatch.setattr(torch, "compile", refuse)
     monkeypatch.setattr(compiled, "_kernels", {})
     monkeypatch.setattr(compiled, "_refused", set())
+    monkeypatch.setattr(compiled, "_worked", set())
     finding = only("compiled = eager", recipe())
     assert finding.passed is None and math.isnan(finding.difference) and "no compiler here" in finding.note
 
