@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DEMO_ARGS ?=
 
-.PHONY: help demo demo-fast test check setup setup-dev format docs clean
+.PHONY: help demo demo-fast test generate browser check setup setup-dev format docs clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is.
@@ -19,7 +19,7 @@ demo-fast: setup ## The same in 90 seconds at most, with less data.
 	@echo "==> dipole demo --fast $(DEMO_ARGS)"
 	@$(BIN)/dipole demo --fast $(DEMO_ARGS)
 
-test: setup-dev ## Run the tests, doctests included.
+test: setup-dev browser ## Run the tests, doctests included.
 	@echo "==> pytest -n 2"
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
@@ -33,6 +33,16 @@ check: setup-dev ## Format, lint, types, layers, generated files.
 	@echo "==> layers and generated files"
 	@$(BIN)/python -m pytest -q tests/test_layers.py
 	@$(BIN)/python docs/generate.py --check
+
+generate: setup-dev ## Write the generated tables and lists again.
+	@$(BIN)/python docs/generate.py
+
+# Pages are tested in Chromium. Where there is none and Debian's packages can be installed, it is; elsewhere those tests say why they skip.
+browser:
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "==> apt-get install chromium chromium-driver" && \
+	  { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; } >/dev/null 2>&1; } || \
+	  echo "no chromium and chromedriver here: the tests of pages will be skipped"
 
 format: setup-dev ## Format the code and sort the imports.
 	@$(BIN)/ruff check --quiet --fix-only --select I src tests bench docs

@@ -1,5 +1,5 @@
-"""Write what is generated into the pages: the table of commands, the table of recipes, the demo's and
-the engine's figures, the worked examples.
+"""Write what is generated: into the pages the table of commands, the table of recipes, the demo's and the engine's figures,
+the worked examples; and ``dipole/losses/__init__.py``, which names every loss.
 
 python docs/generate.py            writes
 python docs/generate.py --check    exit code 1 where something is out of date
@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+from dipole.assembly.discover import discover
 from dipole.cli.main import command_names, summary
 
 ROOT = Path(__file__).parents[1]
@@ -110,9 +111,33 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
 }
 
 
+def losses_init() -> str:
+    """``dipole/losses/__init__.py``: one import a loss."""
+    found = sorted(discover("losses").values(), key=lambda f: f.module)
+    names = sorted((f.cls for f in found), key=_as_ruff_sorts)
+    lines = ['"""Objectives over pairs: each returns one value per query, (N,), and leaves the mean to the training step."""', ""]
+    lines += ["# Written by docs/generate.py from the modules there are.", *(f"from {f.module} import {f.cls}" for f in found), ""]
+    return "\n".join([*lines, "__all__ = [", *(f'    "{name}",' for name in names), "]", ""])
+
+
+def _as_ruff_sorts(name: str) -> tuple[int, str]:
+    """Constants (all capitals), then classes."""
+    return (0 if name.isupper() and len(name) > 1 else 1, name)
+
+
+FILES: dict[str, Callable[[], str]] = {"src/dipole/losses/__init__.py": losses_init}
+
+
 def main(check: bool) -> int:
-    """Go through the pages; the number of pages that are (or were) out of date."""
+    """Go through the pages and files; the number of them that are (or were) out of date."""
     stale = 0
+    for name, whole in FILES.items():
+        path = ROOT / name
+        if path.read_text(encoding="utf-8") != (text := whole()):
+            stale += 1
+            print(f"{name}: {'out of date; run: make generate' if check else 'written'}")
+            if not check:
+                path.write_text(text, encoding="utf-8")
     for name, blocks in BLOCKS.items():
         path = ROOT / name
         text = was = path.read_text(encoding="utf-8")
@@ -123,7 +148,7 @@ def main(check: bool) -> int:
             text = pattern.sub("".join((found[0][0], make(), "\n", found[0][1])).replace("\\", r"\\"), text)
         if text != was:
             stale += 1
-            print(f"{name}: {'out of date; run: python docs/generate.py' if check else 'written'}")
+            print(f"{name}: {'out of date; run: make generate' if check else 'written'}")
             if not check:
                 path.write_text(text, encoding="utf-8")
     return stale if check else 0

@@ -17,7 +17,7 @@ from dipole.core.encoded import Encoded
 from dipole.core.relations import Diagonal
 from dipole.pairwise import Count, Histogram, LogMeanExp, LogSumExp, Max, Mean, Sum, TopK, reduce, using
 from dipole.train.cache import cached_backward
-from tests.catalogue import LOSSES, pairs_for, ring_pairs_for
+from tests.catalogue import LOSSES, loss_of, pairs_for, ring_pairs_for
 from tests.held import Held
 
 LENGTHS = {2: [5, 8], 4: [3, 6, 1, 4]}  # uneven on purpose
@@ -41,7 +41,7 @@ def encoder():
 
 def one_process(name, world, negatives):
     queries, keys, labels, hard, owner = data(world)
-    model, loss = encoder(), wide(LOSSES[name]())
+    model, loss = encoder(), wide(loss_of(name))
     extra = (model(hard), owner) if negatives else ()
     values = loss(pairs_for(name, model(queries), model(keys), labels, *extra))
     values.mean().backward()
@@ -101,7 +101,7 @@ def ring_memory(rank, world, local):
     gen = torch.Generator().manual_seed(rank)
     q, k = (torch.randn(local, 64, generator=gen).requires_grad_() for _ in range(2))
     pairs = Pairs(q, k, Diagonal(0, local * world), ring=ranks.Ring(rank, starts, starts))
-    loss = LOSSES["infonce, two-sided"]()
+    loss = loss_of("infonce, two-sided")
     with using("eager", tile_side=32):
         loss(pairs)
         gc.collect()
@@ -134,7 +134,7 @@ def worker(rank, world, port, folder):
 
     for name in LOSSES:
         for negatives in (False, True):
-            model, loss = encoder(), wide(LOSSES[name]())
+            model, loss = encoder(), wide(loss_of(name))
             sides = {"queries": model(queries[mine]), "keys": model(keys[mine])}
             meta = {"queries.label": labels[mine]}
             if negatives:
@@ -144,11 +144,11 @@ def worker(rank, world, port, folder):
             extra = (sides["negatives"], meta["negatives.owner"]) if negatives else ()
             pairs = pairs_for(name, sides["queries"], sides["keys"], meta["queries.label"], *extra)
             finish((name, "gather", negatives), model, loss, loss(replace(pairs, local=(local, local))))
-        model, loss = encoder(), wide(LOSSES[name]())
+        model, loss = encoder(), wide(loss_of(name))
         finish(
             (name, "cached", False), model, loss, cached_values(model, loss, name, queries[mine], keys[mine], labels[mine], world / total)
         )
-        model, loss = encoder(), wide(LOSSES[name]())
+        model, loss = encoder(), wide(loss_of(name))
         ring = ranks.Ring(rank, tuple(starts), tuple(starts))
         finish((name, "ring", False), model, loss, loss(ring_pairs_for(name, model(queries[mine]), model(keys[mine]), labels, ring)))
 

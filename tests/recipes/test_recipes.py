@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dipole.assembly.build import build, check, resolved
-from dipole.assembly.small import run_small, shows, small
+from dipole.assembly.small import run_small, seeds, shows, small
 from dipole.assembly.spec import load, recipe_files
 from dipole.cli.main import main
 from dipole.train.log import read
@@ -21,13 +21,36 @@ AREAS = {
     "video", "audio", "structured", "decoding", "preference", "analysis",
 }  # fmt: skip
 ALL = [(name, variant) for name in recipe_files() for variant in ("", *load(name).variants)]
-SHOWN = [("clip-pairs", ""), ("simcse", ""), ("simcse", "supervised"), ("supcon", "")]
+EXPECTED = (Path(__file__).parents[1] / "expected" / "recipes.txt").read_text(encoding="utf-8").splitlines()
+TRAINABLE = [(name, variant) for name, variant in ALL if load(name).parts]
+# A variant without a [variants.NAME.small] of its own makes no promise of its own.
+SHOWN = [
+    (name, variant, seed)
+    for name, variant in TRAINABLE
+    if load(name).small.get("expect") and (not variant or load(name, variant).small["expect"] != load(name).small["expect"])
+    for seed in seeds(load(name, variant))
+]
 
 
-def test_how_many_there_are() -> None:
-    assert len(recipe_files()) == 3
-    assert len(ALL) == 6
-    assert len(list(Path(recipe_files()["simcse"]).parents[1].glob("**/*.toml"))) == 3  # none hides in a deeper folder
+def test_those_that_are_expected() -> None:
+    assert EXPECTED == sorted(set(EXPECTED))
+    assert [
+        f"{Path(p).parent.name}/{name}" for name, p in sorted(recipe_files().items(), key=lambda i: (i[1].parent.name, i[0]))
+    ] == EXPECTED
+    found = list(Path(recipe_files()["simcse"]).parents[1].glob("**/*.toml"))
+    assert len(found) == len(EXPECTED)  # none hides in a deeper folder
+
+
+@pytest.mark.parametrize("name", recipe_files())
+def test_what_is_shown_small_has_a_promise(name: str) -> None:
+    """A recipe of status small either has a small run that the suite checks, or names the test that shows the effect."""
+    spec = load(name)
+    if spec.paper["status"] == "small":
+        told = spec.paper.get("shown", "")
+        assert bool(spec.small.get("expect")) != bool(told), f"{name}: give [small] expect, or paper.shown = tests/FILE.py::test"
+        if told:
+            file, _, test = told.partition("::")
+            assert f"def {test}(" in (Path(__file__).parents[2] / file).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", recipe_files())
@@ -41,11 +64,11 @@ def test_the_paper_is_described(name: str) -> None:
     assert paper["deviations"]
 
 
-@pytest.mark.parametrize(("name", "variant"), ALL)
+@pytest.mark.parametrize(("name", "variant"), TRAINABLE)
 def test_every_number_has_an_origin_and_every_origin_a_number(name: str, variant: str) -> None:
     spec = load(name, variant)
     numbers = {
-        f"{slot}.{number}.{key}" if slot == "losses" else f"{slot}.{key}"
+        f"{slot}.{number}.{key}" if slot in ("losses", "regularizers") else f"{slot}.{key}"
         for slot, entries in spec.parts.items()
         for number, entry in enumerate(entries)
         for key, value in entry.items()
@@ -58,7 +81,7 @@ def test_every_number_has_an_origin_and_every_origin_a_number(name: str, variant
         assert any(fnmatch(place, pattern) for place in numbers), f"{pattern} matches no number"
 
 
-@pytest.mark.parametrize(("name", "variant"), ALL)
+@pytest.mark.parametrize(("name", "variant"), TRAINABLE)
 def test_it_is_checked_built_and_stepped(name: str, variant: str, tmp_path: Path) -> None:
     spec = load(name, variant)
     check(spec, complete=False)
@@ -66,7 +89,10 @@ def test_it_is_checked_built_and_stepped(name: str, variant: str, tmp_path: Path
     rows = [{"anchor": f"a {i} b", "positive": f"b {i} a", "negative": f"c {i}", "label": i % 3} for i in range(24)]
     data.write_text("".join(json.dumps(r) + "\n" for r in rows))
     step = {"batch_size": 8, "micro_batch_size": 4, "max_steps": 2}
-    ready = spec.changed({"rows": {"path": str(data)}, "encoder": "toy.bag", "step": step}, "test")
+    if spec.parts["rows"][0]["use"] == "file":
+        ready = spec.changed({"rows": {"path": str(data)}, "encoder": "toy.bag", "step": step}, "test")
+    else:  # another modality brings small parts of its own
+        ready = small(spec).changed({"step": step}, "test")
     recipe = build(ready)
     before = [p.clone() for p in recipe.encoder.parameters()]  # type: ignore[attr-defined]
     assert train(recipe, tmp_path / "run", show=False).steps == 2
@@ -76,10 +102,10 @@ def test_it_is_checked_built_and_stepped(name: str, variant: str, tmp_path: Path
     assert resolved(again) == resolved(ready) == (tmp_path / "run/recipe.toml").read_text()
 
 
-@pytest.mark.parametrize(("name", "variant"), SHOWN)
-def test_the_small_run_shows_what_the_recipe_promises(name: str, variant: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "variant", "seed"), SHOWN)
+def test_the_small_run_shows_what_the_recipe_promises(name: str, variant: str, seed: int, tmp_path: Path) -> None:
     spec = load(name, variant)
-    measured = run_small(spec, tmp_path / "run")
+    measured = run_small(spec, tmp_path / "run", seed)
     assert shows(measured, spec.small["expect"]), measured
 
 
@@ -97,10 +123,10 @@ def test_a_promise_can_fail(tmp_path: Path) -> None:
 def test_recipes_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert [set(e) for e in listed] == [{"id", "n", "title", "area", "kind", "status", "parts", "gives", "deviations"}] * 3
-    assert {e["id"]: e["n"] for e in listed} == {"simcse": 100, "supcon": 136, "clip-pairs": None}
+    assert [set(e) for e in listed] == [{"id", "n", "title", "area", "kind", "status", "parts", "gives", "deviations"}] * len(EXPECTED)
+    assert {"simcse": 100, "supcon": 136, "clip-pairs": None}.items() <= {e["id"]: e["n"] for e in listed}.items()
     assert main(["recipes", "--json", "--area", "sentence"]) == 0
-    assert [e["id"] for e in json.loads(capsys.readouterr().out)] == ["simcse"]
+    assert "simcse" in [e["id"] for e in json.loads(capsys.readouterr().out)]
     assert main(["recipes", "--tag", "two-sided"]) == 0
     assert "clip-pairs" in capsys.readouterr().out
 
@@ -112,6 +138,15 @@ def test_show_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert expected in shown
     assert main(["show", "simcse", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["parts"]["step"]["learning_rate"] == 3e-5
+
+
+def test_a_paper_without_parts_says_what_it_gives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paper = 'title = "T"\nurl = "https://example.org"\nkind = "theory"\ngives = ["diagnostic alignment"]'
+    (tmp_path / "theory.toml").write_text(f"schema = 1\n[paper]\n{paper}\n")
+    assert main(["show", str(tmp_path / "theory.toml")]) == 0
+    assert "diagnostic alignment" in capsys.readouterr().out
+    assert main(["train", str(tmp_path / "theory.toml"), "--out", str(tmp_path / "run")]) == 2
+    assert "without a training recipe" in capsys.readouterr().err
 
 
 def test_unknown_recipe(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from dipole.train.recipe import Recipe
 from dipole.train.rng import seed_everything
 
 _NEEDED = ("rows", "views", "encoder", "losses")
-_RESERVED = {"losses": ("use", "weight")}
+_RESERVED = {"losses": ("use", "weight"), "regularizers": ("use", "weight")}
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,9 @@ def check(spec: Spec, complete: bool = True) -> dict[str, list[Choice]]:
 
     ``complete``: parameters without a default must be there too (a data file's path, say).
     """
+    if not spec.parts and spec.paper.get("gives"):
+        given = ", ".join(spec.paper["gives"])
+        raise UsageError(f"{spec.path}: describes a paper without a training recipe of its own; what dipole takes from it: {given}")
     for slot in _NEEDED:
         if not spec.parts.get(slot):
             raise UsageError(f'{spec.path}: lacks {slot}; add it under [parts], for example {slot} = {{ use = "..." }}')
@@ -59,7 +62,7 @@ def resolved(spec: Spec) -> str:
             for c in choices
         ]
         if entries:
-            parts[slot] = entries if len(entries) > 1 or slot == "losses" else entries[0]
+            parts[slot] = entries if len(entries) > 1 or slot in ("losses", "regularizers") else entries[0]
     lines = [f"{slot} = {toml.value(entry)}\n" for slot, entry in parts.items()]
     head = toml.dumps({"schema": 1, "paper": dict(spec.paper)} if spec.paper else {"schema": 1})
     return head + "\n[parts]\n" + "".join(lines)
@@ -72,7 +75,8 @@ def build(spec: Spec) -> Recipe:
     seed_everything(step.seed)
     batches = _made(chosen["batches"][0])
     score = [_made(c) for c in chosen["score"]]
-    losses = tuple(_made(c) for c in chosen["losses"])
+    terms = [*chosen["losses"], *chosen["regularizers"]]
+    losses = tuple(_made(c) for c in terms)
     views = _made(chosen["views"][0])
     rows = tuple(_made(c) for c in chosen["rows"])
     return Recipe(
@@ -80,7 +84,7 @@ def build(spec: Spec) -> Recipe:
         views=views,
         encoder=_made(chosen["encoder"][0]),
         losses=losses,
-        weights=tuple(c.weight for c in chosen["losses"]),
+        weights=tuple(c.weight for c in terms),
         step=step,
         batches=batches,
         name=spec.id,

@@ -17,10 +17,17 @@ from dipole.core.errors import DipoleError, MissingExtraError, UnknownNameError
 from dipole.core.part import is_part
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = {"rows": "rows", "views": "views", "encoder": "encoders", "score": "pairwise/scores", "losses": "losses"}
+FOLDERS = {
+    "rows": "rows",
+    "views": "views",
+    "encoder": "encoders",
+    "score": "pairwise/scores",
+    "losses": "losses",
+    "regularizers": "regularizers",
+}
 SINGLE = {"batches": ("dipole.train.batches", "Batches"), "step": ("dipole.train.step", "Step")}
 CORE = {"score": {"dot": ("dipole.core.scores", "Dot")}}  # the default of every Pairs, so it lives below the folder of its slot
-SLOTS = ("rows", "batches", "views", "encoder", "score", "losses", "step")  # in the order data flows
+SLOTS = ("rows", "batches", "views", "encoder", "score", "losses", "regularizers", "step")  # in the order data flows
 _PART = re.compile(r"^@part\nclass (\w+)", re.MULTILINE)
 
 

@@ -1,41 +1,41 @@
-"""The small run of a recipe: seconds on a CPU, and what it must show."""
+"""The small run of a recipe: seconds on a CPU, and what it must show.
+
+    [small]
+    with    = { rows = ..., encoder = ..., step = ... }    parts that make it small
+    test    = { use = "toy.sentences", ... }                rows it is measured on, never trained on
+    against = { losses = [{ use = "infonce" }] }            optional: a baseline, the same run with these parts
+    seeds   = [1, 2, 3]                                     the promise holds for every one of them; one seed, 42, unless said
+    expect  = { metric = "recall@1", rises_by = 0.2 }
+
+``rises_by`` / ``falls_by`` compare with before training, ``beats_by`` (higher is better) / ``below_by`` with the baseline
+after training, ``at_least`` / ``at_most`` bound the value after training.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dipole.assembly.build import build
 from dipole.assembly.discover import find
+from dipole.assembly.metrics import METRICS, encoded
 from dipole.assembly.spec import Spec
-from dipole.core.errors import UnknownNameError
+from dipole.core.errors import UnknownNameError, UsageError
 from dipole.core.protocols import Row
 from dipole.train.run import train
 
-SHOWN = {"falls_by": "at least this much lower", "rises_by": "at least this much higher", "at_least": "after", "at_most": "after"}
+SHOWN = ("falls_by", "rises_by", "at_least", "at_most", "beats_by", "below_by")
 
 
-def uniformity(anchors: torch.Tensor, positives: torch.Tensor) -> float:
-    """Log mean exp(-2 |x - y|^2) over different anchors; lower is more spread (arXiv:2005.10242)."""
-    squared = torch.pdist(anchors.double()).square()
-    return float((-2 * squared).exp().mean().log())
+@dataclass(frozen=True)
+class Measured:
+    """The metric of one seed: before training, after it, and of the baseline after it (None without one)."""
 
-
-def alignment(anchors: torch.Tensor, positives: torch.Tensor) -> float:
-    """Mean squared distance of positives."""
-    return float((anchors - positives).double().square().sum(1).mean())
-
-
-def recall_at_1(anchors: torch.Tensor, positives: torch.Tensor) -> float:
-    """Share of anchors whose own positive scores highest."""
-    found = (anchors @ positives.T).argmax(1)
-    return float((found == torch.arange(len(anchors))).double().mean())
-
-
-METRICS = {"uniformity": uniformity, "alignment": alignment, "recall@1": recall_at_1}
+    before: float
+    after: float
+    baseline: float | None = None
 
 
 def small(spec: Spec) -> Spec:
@@ -43,32 +43,48 @@ def small(spec: Spec) -> Spec:
     return spec.changed(spec.small.get("with", {}), f"{spec.path}: [small] with")
 
 
-def run_small(spec: Spec, folder: Path, seed: int = 42) -> dict[str, tuple[float, float]]:
-    """Train the small run; every metric before and after, on the rows of ``[small] test``."""
+def run_small(spec: Spec, folder: Path, seed: int = 42) -> Measured:
+    """Train the small run, and its baseline where there is one, and measure what the recipe promises."""
+    metric = spec.small["expect"]["metric"]
     ready = small(spec)
-    recipe = build(ready.changed({"step": {"seed": seed, "save_steps": 0}}, "small run"))
-    given = dict(spec.small["test"])
-    rows: Sequence[Row] = list(find("rows", given.pop("use")).load()(**given))
-    before = _measured(recipe.encoder, rows)
-    train(recipe, folder, show=False)
-    after = _measured(recipe.encoder, rows)
-    return {name: (before[name], after[name]) for name in METRICS}
+    before, after = _trained(ready, folder / "run", seed, metric)
+    if "against" not in spec.small:
+        return Measured(before, after)
+    other = ready.changed(spec.small["against"], f"{spec.path}: [small] against")
+    return Measured(before, after, _trained(other, folder / "against", seed, metric)[1])
 
 
-def shows(measured: Mapping[str, tuple[float, float]], expect: Mapping[str, Any]) -> bool:
+def seeds(spec: Spec) -> list[int]:
+    """The seeds for which a recipe makes its promise."""
+    return list(spec.small.get("seeds", [42]))
+
+
+def shows(measured: Measured, expect: Mapping[str, Any]) -> bool:
     """Whether a small run shows what its recipe promises."""
-    metric = expect["metric"]
-    if metric not in METRICS:
-        raise UnknownNameError("metric", metric, METRICS, "[small] expect")
-    before, after = measured[metric]
     wants = {k: v for k, v in expect.items() if k != "metric"}
     for name in wants:
         if name not in SHOWN:
             raise UnknownNameError("expectation", name, SHOWN, "[small] expect")
-    margins = {"falls_by": before - after, "rises_by": after - before, "at_least": after}
+    if measured.baseline is None and {"beats_by", "below_by"} & set(wants):
+        raise UsageError("[small] expect: beats_by and below_by need a baseline; add against = { ... }")
+    before, after, other = measured.before, measured.after, measured.baseline or 0.0
+    margins = {
+        "falls_by": before - after,
+        "rises_by": after - before,
+        "at_least": after,
+        "beats_by": after - other,
+        "below_by": other - after,
+    }
     return bool(wants) and all(after <= v if name == "at_most" else margins[name] >= v for name, v in wants.items())
 
 
-def _measured(encoder: Any, rows: Sequence[Row]) -> dict[str, float]:
-    anchors, positives = (encoder.encode([row[role] for row in rows]) for role in ("anchor", "positive"))
-    return {name: metric(anchors, positives) for name, metric in METRICS.items()}
+def _trained(spec: Spec, folder: Path, seed: int, metric: str) -> tuple[float, float]:
+    """The metric before and after a run."""
+    if metric not in METRICS:
+        raise UnknownNameError("metric", metric, METRICS, f"{spec.path}: [small] expect")
+    recipe = build(spec.changed({"step": {"seed": seed, "save_steps": 0}}, "small run"))
+    given = dict(spec.small["test"])
+    rows: Sequence[Row] = list(find("rows", given.pop("use")).load()(**given))
+    before = METRICS[metric](encoded(recipe.encoder, rows))
+    train(recipe, folder, show=False)
+    return before, METRICS[metric](encoded(recipe.encoder, rows))

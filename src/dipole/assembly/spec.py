@@ -17,9 +17,9 @@ from dipole.assembly.discover import ROOT, SLOTS
 from dipole.core.errors import UnknownNameError, UsageError
 
 RECIPES = ROOT / "recipes"
-LISTS = ("rows", "losses")  # slots that may hold several parts
+LISTS = ("rows", "losses", "regularizers")  # slots that may hold several parts
 _TABLES = ("schema", "extends", "paper", "parts", "origin", "variants", "small")
-_PAPER = ("n", "title", "url", "year", "area", "kind", "tags", "status", "gives", "deviations")
+_PAPER = ("n", "title", "url", "year", "area", "kind", "tags", "status", "shown", "gives", "deviations")
 Entry = dict[str, Any]
 
 

@@ -25,7 +25,7 @@ def run(
     from dipole.assembly.spec import load
 
     spec = load(recipe, variant, change or [])
-    text = resolved(spec)
+    text = resolved(spec) if spec.parts else "[parts]\n"
     if as_json:
         shown = {"id": spec.id, "file": str(spec.path), "variant": spec.variant, "variants": list(spec.variants), "paper": dict(spec.paper)}
         print(json.dumps({**shown, "parts": tomllib.loads(text)["parts"], "origin": dict(spec.origin)}, indent=1, ensure_ascii=False))
@@ -37,8 +37,11 @@ def run(
     ]
     if spec.variants:
         blocks.append(f"Variants: {', '.join(spec.variants)}")
-    blocks.append("Parts, defaults filled in:\n" + text[text.index("[parts]") + len("[parts]\n") :].rstrip())
-    blocks.append("Where the numbers come from:\n" + "\n".join(f"  {place}: {origin}" for place, origin in spec.origin.items()))
+    blocks.append("What dipole takes from it:\n" + "\n".join(f"  - {given}" for given in paper.get("gives", []) or ["not said"]))
+    if spec.parts:
+        blocks.append("Parts, defaults filled in:\n" + text[text.index("[parts]") + len("[parts]\n") :].rstrip())
+        blocks.append("Where the numbers come from:\n" + "\n".join(f"  {place}: {origin}" for place, origin in spec.origin.items()))
     blocks.append("Departures from the paper:\n" + "\n".join(f"  - {d}" for d in paper.get("deviations", []) or ["none"]))
-    blocks.append(f"Run it: dipole train {recipe}{f' --variant {variant}' if variant else ''} --data FILE --out DIR")
+    if spec.parts:
+        blocks.append(f"Run it: dipole train {recipe}{f' --variant {variant}' if variant else ''} --data FILE --out DIR")
     print("\n\n".join(blocks))

@@ -1,0 +1,72 @@
+"""What a recipe's small run is measured by: one number from the vectors of its test rows.
+
+A metric sees a ``Seen``; a name with a parameter after ``@`` (``recall@1``) is one metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from dipole.core.errors import DataError
+from dipole.core.protocols import Row
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Test rows as vectors. ``anchors`` (N, d); ``positives`` (N, d) and ``labels`` (N,) int64 where the rows have them."""
+
+    anchors: torch.Tensor
+    positives: torch.Tensor | None
+    labels: torch.Tensor | None
+
+    def need(self, field: str) -> torch.Tensor:
+        """The field. Raises DataError where the rows have none."""
+        value: torch.Tensor | None = getattr(self, field)
+        if value is None:
+            raise DataError(f"the small run's test rows have no {field[:-1]}, which the metric reads")
+        return value
+
+
+def encoded(encoder: Any, rows: Sequence[Row]) -> Seen:
+    """The rows of a small run's test, encoded: ``anchor`` as a query, ``positive`` as a key, ``label`` as it is."""
+    anchors = encoder.encode([row["anchor"] for row in rows], side="queries")
+    positives = encoder.encode([row["positive"] for row in rows], side="keys") if "positive" in rows[0] else None
+    labels = torch.tensor([row["label"] for row in rows]) if isinstance(rows[0].get("label"), int) else None
+    return Seen(anchors, positives, labels)
+
+
+def uniformity(seen: Seen) -> float:
+    """Log mean exp(-2 |x - y|^2) over different anchors; lower is more spread (arXiv:2005.10242)."""
+    squared = torch.pdist(seen.anchors.double()).square()
+    return float((-2 * squared).exp().mean().log())
+
+
+def alignment(seen: Seen) -> float:
+    """Mean squared distance of positives."""
+    return float((seen.anchors - seen.need("positives")).double().square().sum(1).mean())
+
+
+def recall_at_1(seen: Seen) -> float:
+    """Share of anchors whose own positive scores highest."""
+    found = (seen.anchors @ seen.need("positives").T).argmax(1)
+    return float((found == torch.arange(len(found))).double().mean())
+
+
+def nearest_label(seen: Seen) -> float:
+    """Share of anchors whose nearest other anchor (cosine) has the same label."""
+    unit = torch.nn.functional.normalize(seen.anchors.double(), dim=-1)
+    labels = seen.need("labels")
+    found = (unit @ unit.T).fill_diagonal_(-torch.inf).argmax(1)
+    return float((labels[found] == labels).double().mean())
+
+
+METRICS: Mapping[str, Callable[[Seen], float]] = {
+    "uniformity": uniformity,
+    "alignment": alignment,
+    "recall@1": recall_at_1,
+    "nearest-label": nearest_label,
+}
