@@ -1,9 +1,5 @@
 """The worked examples of docs/engine.md are right: against PyTorch, a loop, and official code."""
 
-import json
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 
@@ -11,8 +7,7 @@ from dipole import Pairs
 from examples.engine.hardest_negative import hardest_negative
 from examples.engine.hn_nce import hn_nce
 from examples.engine.infonce import infonce
-
-GOLDEN = Path(__file__).parents[1] / "golden"
+from tests.golden_case import Case
 
 
 def sides(n=200, d=6):
@@ -40,12 +35,10 @@ def test_hardest_negative():
 
 @pytest.mark.parametrize("case", ["alpha1_beta05", "alpha0_beta0"])
 def test_hn_nce_is_the_official_one(case):
-    z = np.load(GOLDEN / f"diht__hn_nce_loss_without_hardnegs__{case}.npz", allow_pickle=False)
-    hyper = json.loads(str(z["meta"]))["hyper"]
-    x, t = (torch.from_numpy(z[n]).requires_grad_() for n in ("in_x", "in_t"))
+    golden = Case(f"diht__hn_nce_loss_without_hardnegs__{case}")
+    hyper = golden.hyper
+    x, t = golden.leaves("x", "t")
     there, back = (hn_nce(Pairs.aligned(a, b), hyper["temperature"], hyper["alpha"], hyper["beta"]) for a, b in ((x, t), (t, x)))
-    torch.testing.assert_close(there, torch.from_numpy(z["out_rows"]), rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(back, torch.from_numpy(z["out_cols"]), rtol=1e-6, atol=1e-9)
-    grads = torch.autograd.grad(there.mean() + back.mean(), [x, t])
-    for got, name in zip(grads, ("out_dloss_dx", "out_dloss_dt"), strict=True):
-        torch.testing.assert_close(got, torch.from_numpy(z[name]), rtol=1e-6, atol=1e-9)
+    golden.agrees(there, value="out_rows")
+    golden.agrees(back, value="out_cols")
+    golden.agrees(there.mean() + back.mean(), grad="out_dloss_d", x=x, t=t)
