@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from dipole import diagnostics
 from dipole.core.errors import DataError
 from dipole.core.protocols import Row
 
@@ -40,14 +41,13 @@ def encoded(encoder: Any, rows: Sequence[Row]) -> Seen:
 
 
 def uniformity(seen: Seen) -> float:
-    """Log mean exp(-2 |x - y|^2) over different anchors; lower is more spread (arXiv:2005.10242)."""
-    squared = torch.pdist(seen.anchors.double()).square()
-    return float((-2 * squared).exp().mean().log())
+    """``dipole.diagnostics.uniformity`` of the anchors; lower is more spread."""
+    return diagnostics.uniformity(seen.anchors.double())
 
 
 def alignment(seen: Seen) -> float:
-    """Mean squared distance of positives."""
-    return float((seen.anchors - seen.need("positives")).double().square().sum(1).mean())
+    """``dipole.diagnostics.alignment`` of anchors and positives; lower is closer."""
+    return diagnostics.alignment(seen.anchors.double(), seen.need("positives").double())
 
 
 def recall_at_1(seen: Seen) -> float:

@@ -12,30 +12,23 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from dipole.diagnostics.geometry import mean_cosine as mean_of_cosines
+from dipole.diagnostics.spectrum import entropy_rank, spectrum_of
+
 _ROWS = 256
 
 
 @torch.no_grad()
 def effective_rank(vectors: torch.Tensor) -> float:
-    """Between 1 and min(N, d), of the first 256 of (N, d) vectors, not centred."""
-    sample = vectors[:_ROWS].double()  # squaring the spectrum costs half the digits
-    wide = sample.shape[0] < sample.shape[1]
-    spectrum = torch.linalg.eigvalsh(sample @ sample.T if wide else sample.T @ sample).clamp(min=0).sqrt()
-    total = spectrum.sum()
-    if not bool(total > 0):
-        return 1.0
-    share = spectrum / total
-    return float(torch.exp(-(share * share.clamp(min=1e-30).log()).sum()))
+    """Of the first 256 of (N, d) vectors, as ``dipole.diagnostics.effective_rank`` defines it; 1 where all are zero."""
+    spectrum = spectrum_of(vectors[:_ROWS])
+    return entropy_rank(spectrum) if bool(spectrum[0] > 0) else 1.0
 
 
 @torch.no_grad()
 def mean_cosine(vectors: torch.Tensor) -> float:
-    """Of all pairs of different rows of (N, d), in O(N d)."""
-    n = len(vectors)
-    if n < 2:
-        return math.nan
-    unit = torch.nn.functional.normalize(vectors.float(), dim=-1)
-    return float((unit.sum(0).square().sum() - unit.square().sum()) / (n * (n - 1)))
+    """Of all pairs of different rows of (N, d), in O(N d): ``dipole.diagnostics.anisotropy``, where zero vectors count as 0."""
+    return mean_of_cosines(torch.nn.functional.normalize(vectors.float(), dim=-1)) if len(vectors) > 1 else math.nan
 
 
 def line(vectors: torch.Tensor, candidates: int) -> dict[str, float]:

@@ -1,0 +1,84 @@
+"""How many directions vectors use: singular spectrum, effective rank, stable rank."""
+
+from __future__ import annotations
+
+import torch
+
+from dipole.core.errors import DataError
+from dipole.diagnostics.vectors import BLOCK, matrix
+
+
+@torch.no_grad()
+def singular_values(x: torch.Tensor, centred: bool = False) -> torch.Tensor:
+    """(min(N, d),) float64, largest first: the square roots of the eigenvalues of the smaller of X^T X and X X^T.
+
+    ``centred``: of X minus its mean. Relative to the largest, values below 1e-8 are rounding. Cost: O(N d min(N, d)), one pass, memory
+    O(min(N, d)^2). Shapes: x (N, d). Errors: DataError.
+
+    >>> singular_values(torch.tensor([[3.0, 0.0], [0.0, 4.0]]))
+    tensor([4., 3.], dtype=torch.float64)
+    """
+    return spectrum_of(matrix("singular_values", x), centred)
+
+
+@torch.no_grad()
+def effective_rank(x: torch.Tensor, centred: bool = False) -> float:
+    """How many directions the vectors use, weighed by how much.
+
+        exp( - sum_k p_k log p_k ),   p_k = s_k / sum_l s_l        s: singular values of X, not centred unless asked
+
+    Range: 1 (all on one line) to min(N, d). Healthy: a good part of what evenly spread vectors of that N and d have; early in training
+    higher is better, late it may fall while quality rises. Source: Roy & Vetterli 2007 (EUSIPCO), definition 1; RankMe: Garrido et
+    al. 2022, arXiv:2210.02885, eq. 1 (there with 1e-7 added to each p_k, which matters only for tiny values). Fewer vectors than
+    dimensions cap it at N: compare at equal N. Cost: as :func:`singular_values`. Shapes: x (N, d).
+    Errors: DataError, also where every vector is 0 (or, centred, the same).
+
+    >>> round(effective_rank(torch.eye(4)), 6), round(effective_rank(torch.ones(4, 3)), 6)
+    (4.0, 1.0)
+    """
+    return entropy_rank(_not_flat("effective_rank", spectrum_of(matrix("effective_rank", x), centred), centred))
+
+
+@torch.no_grad()
+def stable_rank(x: torch.Tensor, centred: bool = False) -> float:
+    """How much all directions weigh beside the strongest.
+
+        sum_k s_k^2 / s_1^2
+
+    Range: 1 to min(N, d); never above the rank, and little moved by tiny singular values. Healthy: above a few; near 1 one direction
+    (often the mean) dominates. Source: Rudelson & Vershynin 2007, J. ACM 54(4), section 1. Cost and errors: as :func:`effective_rank`.
+
+    >>> round(stable_rank(torch.tensor([[2.0, 0.0], [0.0, 1.0]])), 6)
+    1.25
+    """
+    values = _not_flat("stable_rank", spectrum_of(matrix("stable_rank", x), centred), centred)
+    return float((values / values[0]).square().sum())
+
+
+def spectrum_of(x: torch.Tensor, centred: bool = False) -> torch.Tensor:
+    """:func:`singular_values`, unchecked."""
+    mean = x.mean(0, dtype=torch.float64) if centred else None
+    if len(x) <= x.shape[1]:
+        rows = x.double() if mean is None else x.double() - mean
+        gram = rows @ rows.T
+    else:
+        gram = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
+        for start in range(0, len(x), BLOCK):
+            rows = x[start : start + BLOCK].double()
+            rows = rows if mean is None else rows - mean
+            gram.addmm_(rows.T, rows)
+    values: torch.Tensor = torch.linalg.eigvalsh(gram)
+    return values.flip(0).clamp(min=0).sqrt()
+
+
+def entropy_rank(values: torch.Tensor) -> float:
+    """exp of the entropy of (K,) weights, not all 0."""
+    share = values.double() / values.double().sum()
+    return float(torch.special.entr(share).sum().exp())
+
+
+def _not_flat(name: str, values: torch.Tensor, centred: bool) -> torch.Tensor:
+    """Refuse a spectrum of zeros."""
+    if not bool(values[0] > 0):
+        raise DataError(f"{name}: {'all vectors are the same' if centred else 'every vector is 0'}, so they span no direction")
+    return values
