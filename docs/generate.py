@@ -1,5 +1,5 @@
 """Write what is generated: into the pages the table of commands, the table of recipes, the demo's and the engine's figures,
-the worked examples; and ``dipole/losses/__init__.py``, which names every loss.
+the worked examples; and ``dipole/losses/__init__.py`` and ``dipole/regularizers/__init__.py``, which name every part of theirs.
 
 python docs/generate.py            writes
 python docs/generate.py --check    exit code 1 where something is out of date
@@ -111,11 +111,17 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
 }
 
 
-def losses_init() -> str:
-    """``dipole/losses/__init__.py``: one import a loss."""
-    found = sorted(discover("losses").values(), key=lambda f: f.module)
+INDEXED = {
+    "losses": "Objectives over pairs: each returns one value per query, (N,), and leaves the mean to the training step.",
+    "regularizers": "Terms over what the encoder returned, beside the losses over pairs: each is a scalar of the whole batch.",
+}
+
+
+def index(slot: str) -> str:
+    """``dipole/SLOT/__init__.py``: one import a part."""
+    found = sorted(discover(slot).values(), key=lambda f: f.module)
     names = sorted((f.cls for f in found), key=_as_ruff_sorts)
-    lines = ['"""Objectives over pairs: each returns one value per query, (N,), and leaves the mean to the training step."""', ""]
+    lines = [f'"""{INDEXED[slot]}"""', ""]
     lines += ["# Written by docs/generate.py from the modules there are.", *(f"from {f.module} import {f.cls}" for f in found), ""]
     return "\n".join([*lines, "__all__ = [", *(f'    "{name}",' for name in names), "]", ""])
 
@@ -125,7 +131,7 @@ def _as_ruff_sorts(name: str) -> tuple[int, str]:
     return (0 if name.isupper() and len(name) > 1 else 1, name)
 
 
-FILES: dict[str, Callable[[], str]] = {"src/dipole/losses/__init__.py": losses_init}
+FILES: dict[str, Callable[[], str]] = {f"src/dipole/{slot}/__init__.py": functools.partial(index, slot) for slot in INDEXED}
 
 
 def main(check: bool) -> int:

@@ -93,3 +93,19 @@ def test_rate() -> None:
     assert [step.rate(s, 8) for s in range(8)] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
     assert Step(schedule="constant", learning_rate=0.3).rate(7, 8) == 0.3  # type: ignore[call-arg]
     assert Step(num_train_epochs=0.5).steps(9) == 5 and Step(max_steps=3).steps(9) == 3  # type: ignore[call-arg]
+
+
+def test_a_term_over_embeddings_sees_the_labels_of_its_sides() -> None:
+    class Centroids:
+        """Squared length of the mean of class 1."""
+
+        def over_encoded(self, sides: Any) -> torch.Tensor:
+            side = sides["queries"]
+            assert set(side.meta) == {"label"} and side.tokens is not None  # no ``reads``: every field is there
+            return side.pooled[side.meta["label"] == 1].mean(0).square().sum()
+
+    encoder, objective = Bag(dropout=0.0), Objective(Labelled(), ScaledCosine(), [Centroids()], [3.0])  # type: ignore[list-item]
+    rows = [{**row, "label": i % 2} for i, row in enumerate(Sentences(6))]
+    done = backward(encoder, encoder, objective, objective.views(rows), 2)
+    own = encoder(encoder.prepare([row["anchor"] for row in rows[1::2]])).pooled.mean(0).square().sum()
+    assert float(done.loss) == pytest.approx(3 * float(own), rel=1e-5)

@@ -30,3 +30,8 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.pooled)
+
+    @property
+    def unnormalised(self) -> torch.Tensor:
+        """(B, d) the vectors before normalisation, where the encoder keeps them; else ``pooled``."""
+        return self.pooled if self.pre_norm is None else self.pre_norm

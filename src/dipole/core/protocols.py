@@ -73,6 +73,11 @@ class PairLoss(Protocol):
 
 
 class EncodedLoss(Protocol):
-    """An objective over what the encoder returned for each side; a scalar."""
+    """An objective over what the encoder returned for each side; a scalar.
+
+    It sees the items of all processes, and a side's metadata (``label``, ``owner``) in that side's ``meta``, so it is written
+    as for one process. ``reads``, where the part has it, names the fields of ``Encoded`` it needs: no others are kept or
+    sent. Chance must fall alike on every process: draw from a generator seeded by a number that is part of the state.
+    """
 
     def over_encoded(self, sides: Mapping[str, Encoded]) -> torch.Tensor: ...

@@ -1,1 +1,12 @@
-"""Terms over what the encoder returned, beside the losses over pairs: spread, decorrelation, structure. A slot of its own in recipes."""
+"""Terms over what the encoder returned, beside the losses over pairs: each is a scalar of the whole batch."""
+
+# Written by docs/generate.py from the modules there are.
+from dipole.regularizers.covariance import Covariance
+from dipole.regularizers.cross_correlation import CrossCorrelation
+from dipole.regularizers.variance import Variance
+
+__all__ = [
+    "Covariance",
+    "CrossCorrelation",
+    "Variance",
+]

@@ -9,14 +9,14 @@ on each, since its forward is a collective: make ``batch_size`` a multiple of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from dipole.core.ranks import gather_sides
-from dipole.core.vectors import Vectors, side_length
+from dipole.train.joining import encoded_of, tensors_of
 from dipole.train.step import Meta, Reach, Sides
 
 
@@ -27,16 +27,25 @@ def reach_of(world_size: int) -> Reach | None:
     return _gathered
 
 
-def _gathered(sides: Sides, meta: Meta) -> tuple[Sides, Meta, Mapping[str, slice]]:
-    """The sides and metadata of all processes, and where this process's items are on each side."""
+def _gathered(sides: Sides, meta: Meta, fields: Collection[str] | None) -> tuple[Sides, Meta, Mapping[str, slice]]:
+    """The sides and metadata of all processes, and where this process's items are on each side.
+
+    ``fields`` of ``Encoded`` travel, the others are left behind; None: all travel.
+    """
     rank = dist.get_rank()
-    marks = {f"{name}.rank": torch.full((side_length(v),), rank, device=_device(v)) for name, v in sides.items()}
-    every_side, every_meta, _ = gather_sides(sides, {**meta, **marks})
+    tensors = {f"{side}/{name}": t for side, encoded in sides.items() for name, t in tensors_of(encoded, fields).items()}
+    marks = {f"{side}.rank": torch.full((len(encoded),), rank, device=encoded.pooled.device) for side, encoded in sides.items()}
+    every, every_meta, _ = gather_sides(tensors, {**meta, **marks})
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in every.items():
+        side, _, name = key.partition("/")
+        assert isinstance(tensor, torch.Tensor)
+        found.setdefault(side, {})[name] = tensor
     own = {}
-    for name in sides:
-        mine = (every_meta.pop(f"{name}.rank") == rank).nonzero()
-        own[name] = slice(int(mine[0]), int(mine[-1]) + 1) if len(mine) else slice(0, 0)
-    return every_side, every_meta, own
+    for side in sides:
+        mine = (every_meta.pop(f"{side}.rank") == rank).nonzero()
+        own[side] = slice(int(mine[0]), int(mine[-1]) + 1) if len(mine) else slice(0, 0)
+    return {side: encoded_of(t) for side, t in found.items()}, every_meta, own
 
 
 def total(numbers: Sequence[float], world_size: int, device: torch.device) -> list[float]:
@@ -59,7 +68,3 @@ def average_gradients(parameters: Iterable[nn.Parameter], world_size: int) -> No
     dist.all_reduce(flat)
     for parameter, piece in zip(learned, torch.split(flat / world_size, [p.numel() for p in learned]), strict=True):
         parameter.grad = piece.view_as(parameter).to(parameter.dtype)
-
-
-def _device(vectors: Vectors) -> torch.device:
-    return vectors.device if isinstance(vectors, torch.Tensor) else vectors[0].device

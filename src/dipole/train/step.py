@@ -5,7 +5,8 @@ The reported loss is the mean over the whole batch, N queries on all processes t
     L = sum_l weight_l * (1/N) * sum_i loss_l,i
 
 A process that answers for some of the N rows differentiates ``world_size`` times its share of L, so that averaging
-gradients over processes gives the gradient of L.
+gradients over processes gives the gradient of L. A term over what the encoder returned is a scalar of the whole batch: it
+sees the gathered sides, so each process computes the same number and reports an equal share of it.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from dipole.train.cache import Done, backward_in_parts
 from dipole.train.joining import Tensors, encoded_of, pick, tensors_of
 
 Meta = Mapping[str, torch.Tensor]
-Sides = Mapping[str, Vectors]
-Reach = Callable[[Sides, Meta], tuple[Sides, Meta, Mapping[str, slice]]]
+Sides = Mapping[str, Encoded]
+Reach = Callable[[Sides, Meta, Collection[str] | None], tuple[Sides, Meta, Mapping[str, slice]]]
 
 
 @part
@@ -80,6 +81,7 @@ class Objective(nn.Module):
     """Views' pairing, score and losses together: encoded sides -> a scalar. Holds what they learn.
 
     ``reach`` extends the sides to those of all processes (see :mod:`dipole.train.ranks`); None: there is one process.
+    Terms over what the encoder returned find a side's metadata (labels, owners) in that side's ``Encoded.meta``.
     """
 
     def __init__(
@@ -109,26 +111,24 @@ class Objective(nn.Module):
         """Fields of ``Encoded`` the objective reads, so that no other is cached; None: all."""
         if any(hasattr(loss, "over_encoded") and not hasattr(loss, "reads") for loss in self.losses):
             return None
-        return {"pooled", *(f for _, p in self.named_parts() for f in getattr(p, "reads", ())), "mask"}
+        read = {f for _, p in self.named_parts() for f in getattr(p, "reads", ())}
+        return {"pooled", *read, *({"mask"} if "tokens" in read else ())}
 
-    def pairs(self, sides: Mapping[str, Encoded], meta: Mapping[str, torch.Tensor]) -> Pairs:
+    def pairs(self, sides: Sides, meta: Meta) -> Pairs:
         """Who is compared with whom in this batch, over all processes."""
-        vectors: Mapping[str, Vectors] = {name: self._vectors(encoded) for name, encoded in sides.items()}
-        if self.reach is None:
-            return self.views.pairs(vectors, meta, self.score)
-        vectors, meta, own = self.reach(vectors, meta)
-        pairs = self.views.pairs(vectors, meta, self.score)
-        return replace(pairs, local=(own["queries"], own.get("keys", own["queries"])))
+        return self._paired(*self._everyone(sides, meta))
 
-    def forward(self, sides: Mapping[str, Encoded], meta: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def forward(self, sides: Sides, meta: Meta) -> torch.Tensor:
         """The scalar to differentiate. Raises DegenerateBatchError where there is nothing to compare."""
         shares: list[torch.Tensor] = []
-        pairs = self.pairs(sides, meta) if any(not hasattr(loss, "over_encoded") for loss in self.losses) else None
+        sides, meta, own = self._everyone(sides, meta)
+        pairs = self._paired(sides, meta, own) if any(not hasattr(loss, "over_encoded") for loss in self.losses) else None
         if pairs is not None:
             self._check(pairs)
         for weight, loss in zip(self.weights, self.losses, strict=True):
             if hasattr(loss, "over_encoded"):
-                shares.append(weight * loss.over_encoded(sides) / self.world_size)
+                with torch.autocast(sides["queries"].pooled.device.type, enabled=False):
+                    shares.append(weight * loss.over_encoded(_with_meta(sides, meta)) / self.world_size)
             else:
                 assert pairs is not None
                 values: torch.Tensor = loss(pairs)
@@ -137,6 +137,14 @@ class Objective(nn.Module):
         rows, candidates = (0, 0) if pairs is None else pairs.shape
         self.seen = Seen(tuple(float(s.detach()) for s in shares), candidates, rows, lonely)
         return torch.stack(shares).sum() * self.world_size
+
+    def _everyone(self, sides: Sides, meta: Meta) -> tuple[Sides, Meta, Mapping[str, slice]]:
+        """Sides and metadata of all processes, and where this process's items are; one process: as they are."""
+        return (sides, meta, {}) if self.reach is None else self.reach(sides, meta, self.fields)
+
+    def _paired(self, sides: Sides, meta: Meta, own: Mapping[str, slice]) -> Pairs:
+        pairs = self.views.pairs({name: self._vectors(encoded) for name, encoded in sides.items()}, meta, self.score)
+        return replace(pairs, local=(own["queries"], own.get("keys", own["queries"]))) if own else pairs
 
     def _vectors(self, encoded: Encoded) -> Vectors:
         if "tokens" in getattr(self.score, "reads", ()):
@@ -156,6 +164,16 @@ class Objective(nn.Module):
             raise DegenerateBatchError(
                 "no row of the batch has a positive", value=f"{rows} rows", remedy="check the labels, or raise step.batch_size"
             )
+
+
+def _with_meta(sides: Sides, meta: Meta) -> Sides:
+    """The sides, each with the batch's metadata that is named after it."""
+    found: dict[str, dict[str, torch.Tensor]] = {side: {} for side in sides}
+    for name, tensor in meta.items():
+        side, _, field = name.partition(".")
+        if side in found:
+            found[side][field] = tensor
+    return {side: replace(encoded, meta={**encoded.meta, **found[side]}) for side, encoded in sides.items()}
 
 
 def prepared(encoder: Encoder, batch: Batch, micro_batch_size: int) -> tuple[dict[str, list[Tensors]], dict[str, torch.Tensor]]:

@@ -1,0 +1,39 @@
+"""The vectors a term over embeddings reads, in the precision statistics are kept in.
+
+A term sees ``queries`` and ``keys``, where there are keys; hard negatives are rows of another kind and are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from dipole.core.encoded import Encoded
+from dipole.core.errors import DataError, DegenerateBatchError
+from dipole.core.vectors import wide
+
+READS = ("pooled", "pre_norm")
+
+
+def each_side(sides: Mapping[str, Encoded], term: str, least: int = 2) -> list[torch.Tensor]:
+    """(B, d) of each side, before normalisation where the encoder keeps that; at least ``least`` items."""
+    found = [wide(sides[name].unnormalised) for name in ("queries", "keys") if name in sides]
+    for vectors in found:
+        if len(vectors) < least:
+            raise DegenerateBatchError(
+                f"{term}: a statistic over the batch needs at least {least} items", value=len(vectors), remedy="raise batch_size"
+            )
+    return found
+
+
+def both_sides(sides: Mapping[str, Encoded], term: str, least: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same for two sides whose items belong together one by one."""
+    found = each_side(sides, term, least)
+    if len(found) != 2 or found[0].shape != found[1].shape:
+        raise DataError(
+            f"{term}: needs queries and keys that belong together one by one",
+            value=[tuple(v.shape) for v in found],
+            remedy="use views that give pairs, such as aligned or same_twice",
+        )
+    return found[0], found[1]

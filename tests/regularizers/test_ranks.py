@@ -1,0 +1,74 @@
+"""Two processes against one, for every regularizer: the averaged gradient of uneven shares is the gradient of the whole batch."""
+
+import os
+import socket
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from dipole.losses import InfoNCE
+from dipole.pairwise.scores.scaled_cosine import ScaledCosine
+from dipole.train.ranks import average_gradients, reach_of
+from dipole.train.step import Objective, backward
+from tests.regularizers.catalogue import REGULARIZERS
+from tests.train.stand_in import Bag, Sentences
+
+CUT, ROWS = 5, 13
+
+
+def found(name, rows, world, cached, beside=False):
+    """The reported share and all gradients. ``beside``: a loss over pairs comes along, which must see its own rows as before."""
+    case, encoder = REGULARIZERS[name], Bag(dropout=0.0).double()
+    losses = [case.make(), *([InfoNCE(temperature=1.0)] if beside else [])]
+    objective = Objective(case.views(), ScaledCosine(), losses, [0.5, 2.0][: len(losses)], reach=reach_of(world), world_size=world).double()
+    torch.manual_seed(world + rows[0]["label"])  # ranks do not share their generators
+    backward(encoder, encoder, objective, objective.views(rows), 4, cached=cached)
+    learned = [p for p in (*encoder.parameters(), *objective.parameters()) if p.requires_grad]
+    average_gradients(learned, world)
+    return objective.seen.losses, [torch.zeros_like(p) if p.grad is None else p.grad for p in learned]
+
+
+def data():
+    return [{**row, "label": i % 4} for i, row in enumerate(Sentences(ROWS))]
+
+
+WAYS = [(False, False), (True, False), (True, True)]
+
+
+def worker(rank, port, folder):
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    rows = data()[:CUT] if rank == 0 else data()[CUT:]
+    out = {(name, *way): found(name, rows, 2, *way) for name in REGULARIZERS for way in WAYS}
+    torch.save(out, f"{folder}/{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+    os._exit(0)  # as in train/check_ranks.py
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    mp.spawn(worker, (port, str(folder)), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
+
+
+@pytest.mark.parametrize(("cached", "beside"), WAYS)
+@pytest.mark.parametrize("name", REGULARIZERS)
+def test_two_ranks_are_one(outcome, name, cached, beside):
+    reason = REGULARIZERS[name].exempt.get("test_two_ranks_are_one")
+    if reason:
+        pytest.skip(reason)
+    want, want_grads = found(name, data(), 1, cached, beside)
+    shares = [out[name, cached, beside][0] for out in outcome]
+    torch.testing.assert_close(torch.tensor(shares).sum(0), torch.tensor(want), rtol=1e-6, atol=1e-9)
+    whole = max(float(g.norm()) for g in want_grads)
+    for out in outcome:
+        for got, w in zip(out[name, cached, beside][1], want_grads, strict=True):
+            assert float((got - w).norm()) <= 1e-7 * whole
