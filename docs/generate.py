@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dipole.assembly.discover import discover
+from dipole.assembly.tags import FACETS
 from dipole.cli.main import command_names, summary
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +34,12 @@ def recipes() -> str:
         paper = tomllib.loads(path.read_text(encoding="utf-8"))["paper"]
         rows.append(f"| `{path.stem}` | {path.parent.name} | [{paper['title']}]({paper['url']}) | {paper['status']} |")
     return "\n".join(["| recipe | area | paper | status |", "|---|---|---|---|", *rows])
+
+
+def tags() -> str:
+    """The vocabulary of tags, facet by facet."""
+    rows = [f"| {facet} | `{tag}` | {about} |" for facet, tags in FACETS.items() for tag, about in tags.items()]
+    return "\n".join(["| facet | tag | said of a recipe whose subject is |", "|---|---|---|", *rows])
 
 
 def demo() -> str:
@@ -106,7 +113,7 @@ def engine_short() -> str:
 
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"commands": commands, "demo": demo, "engine-short": engine_short},
-    "docs/recipes.md": {"recipes": recipes},
+    "docs/recipes.md": {"recipes": recipes, "tags": tags},
     "docs/engine.md": {"engine": engine, **{name: functools.partial(example, name) for name in EXAMPLES}},
 }
 

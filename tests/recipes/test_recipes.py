@@ -12,6 +12,7 @@ import torch
 from dipole.assembly.build import build, check, resolved
 from dipole.assembly.small import run_small, seeds, shows, small
 from dipole.assembly.spec import load, recipe_files
+from dipole.assembly.tags import FACETS, TAGS, known
 from dipole.cli.main import main
 from dipole.train.log import read
 from dipole.train.run import train
@@ -61,6 +62,8 @@ def test_the_paper_is_described(name: str) -> None:
     assert paper["title"] and paper["url"].startswith("https://") and 1990 < paper["year"] < 2100
     assert paper["kind"] in ("system", "theory", "analysis", "survey", "benchmark", "dataset")
     assert paper["status"] in ("equation", "small", "full") and paper["gives"] and paper["tags"]
+    known(paper["tags"], f"{spec.path}: tags")
+    assert len(set(paper["tags"])) == len(paper["tags"])
     assert paper["deviations"]
 
 
@@ -129,6 +132,28 @@ def test_recipes_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "simcse" in [e["id"] for e in json.loads(capsys.readouterr().out)]
     assert main(["recipes", "--tag", "two-sided"]) == 0
     assert "clip-pairs" in capsys.readouterr().out
+    assert main(["recipes", "--json", "--tag", "softmax", "--tag", "labels"]) == 0
+    both = [e["id"] for e in json.loads(capsys.readouterr().out)]
+    assert "supcon" in both and "simcse" not in both and "clip-pairs" not in both
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--tag", "two-sided", "--tag", "sofmax"], "unknown tag 'sofmax'; did you mean 'softmax'"),
+        (["--area", "sentense"], "unknown area 'sentense'; did you mean 'sentence'"),
+    ],
+)
+def test_recipes_command_refuses_what_there_is_not(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes", *words]) == 2
+    out = capsys.readouterr()
+    assert said in out.err and not out.out
+
+
+def test_no_tag_means_two_things() -> None:
+    named = [tag for facet in FACETS.values() for tag in facet]
+    assert len(named) == len(set(named)) == len(TAGS)
+    assert all(about and not about[0].isupper() for about in TAGS.values())
 
 
 def test_show_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,17 +10,23 @@ import typer
 
 def run(
     area: Annotated[str, typer.Option(help="Only this area (a folder of recipes).")] = "",
-    tag: Annotated[str, typer.Option(help="Only recipes with this tag.")] = "",
+    tag: Annotated[list[str] | None, typer.Option(help="Only recipes with this tag; several: with all of them.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """List the recipes that come with dipole.
 
     Example:
-      dipole recipes --tag supervised
+      dipole recipes --area vision-language --tag sigmoid --json
     """
-    listed = [e for e in catalogue() if (not area or e["area"] == area) and (not tag or tag in e.pop("tags"))]
-    for entry in listed:
-        entry.pop("tags", None)
+    from dipole.assembly.tags import known
+    from dipole.core.errors import UnknownNameError
+
+    wanted, listed = set(tag or ()), catalogue()
+    known(sorted(wanted))
+    if area and area not in (areas := {e["area"] for e in listed}):
+        raise UnknownNameError("area", area, areas)
+    chosen = [e for e in listed if (not area or e["area"] == area) and wanted <= set(e["tags"])]
+    listed = [{key: value for key, value in e.items() if key != "tags"} for e in chosen]
     if as_json:
         print(json.dumps(listed, indent=1, ensure_ascii=False))
         return
