@@ -36,13 +36,13 @@ def run(
     from dipole.core.extras import need
     from dipole.modality.text.load import load_encoder
     from dipole.rows.open import open_rows
-    from dipole.search import store
+    from dipole.search import manifest
     from dipole.search.collection import Collection
     from dipole.search.documents import documents_of
 
     start = time.perf_counter()
     present = Collection.open(folder) if append else None
-    if store.exists(folder) and not (append or rebuild):
+    if manifest.exists(folder) and not (append or rebuild):
         raise UsageError(f"{folder} already is a collection; add to it with --append, or replace it with --rebuild")
     rows = open_rows(data, anchor=text, id=id)
     typer.echo(f"columns: {rows.mapping.text()}", err=True)

@@ -1,41 +1,52 @@
-"""A collection: texts, metadata and vectors in a folder, searched exactly.
+"""A collection: texts, fields and vectors in a folder, searched by meaning, by words, by both.
 
     s(q, x) = q . x        the cosine, where the model normalises (as sentence-transformers folders say they do)
 
 Every vector of a collection comes from one model, whose name and identity (a hash of weights and settings) are stored;
-a query by any other model is refused. The answer is exact: the engine compares the query with every stored vector, read a
-block at a time, so memory does not grow with the collection.
+a query by any other model is refused. Without an approximate index the answer is exact: the engine compares the query with
+every stored vector, read a block at a time, so memory does not grow with the collection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain, islice
+import dataclasses
+import datetime
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from dipole.core.errors import DataError, ModelMismatchError, ParameterError, UsageError
-from dipole.pairwise.topk import topk_search
-from dipole.search import store
+from dipole.search import approximate, manifest, nearest
+from dipole.search import table as tables
 from dipole.search.documents import Document, Embedder, Hit, refuse_bad_vectors
+from dipole.search.duplicates import collapse, near_duplicates
+from dipole.search.encode import same_model
+from dipole.search.filters import Filter, quoted
+from dipole.search.listing import Listing
+from dipole.search.manifest import Manifest
+from dipole.search.table import Block
+from dipole.search.write import Changes, append, compact, create, delete, index, upsert
 
 __all__ = ["Collection"]
 
-_ENCODE_TEXTS = 1024
+EVERYTHING = Filter()
+_CANDIDATES = 5  # of each ranking, k times this many go into a fusion or a reordering
 
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection on disk, as it was when opened; later writes by others do not disturb it until a rebuild.
+    """A collection on disk, as it was when opened; later writes by others do not disturb it, until a second compaction.
 
-    Open with :meth:`open`, write with :meth:`create`, :meth:`append` and :meth:`rebuild`. Each write either happens as a
-    whole or not at all; a killed one leaves the collection as it was.
+    Open with :meth:`open`; each write gives the collection as it is afterwards, and either happens as a whole or not at all.
     """
 
     folder: Path
-    manifest: store.Manifest
+    manifest: Manifest
+    _cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return self.manifest.rows
@@ -45,129 +56,218 @@ class Collection:
         """The name of the model whose vectors these are: what ``load_encoder`` takes."""
         return self.manifest.model
 
+    # -- opening and writing -------------------------------------------------------------------------------------------
+
     @staticmethod
     def open(folder: str | Path) -> Collection:
         """The collection in ``folder``. Raises UsageError where there is none, DataError where it is damaged."""
-        return Collection(Path(folder), store.read_manifest(Path(folder)))
+        return Collection(Path(folder), manifest.read(Path(folder)))
 
     @staticmethod
-    def create(folder: str | Path, documents: Iterable[Document], model: Embedder, batch_size: int = 32) -> Collection:
-        """A new collection. Raises UsageError where ``folder`` already is one or holds other files."""
-        if store.exists(Path(folder)):
+    def create(
+        folder: str | Path, documents: Iterable[Document], model: Embedder, batch_size: int = 32, vectors: Sequence[str] = ()
+    ) -> Collection:
+        """A new collection. ``vectors``: what is stored besides the text's: ``title``, ``tokens`` (late interaction).
+
+        Raises UsageError where ``folder`` already is one or holds other files.
+        """
+        if manifest.exists(Path(folder)):
             raise UsageError(f"{folder} already is a collection; say append to add to it, rebuild to replace it")
-        return _fill(Path(folder), documents, model, batch_size)
+        return Collection.rebuild(folder, documents, model, batch_size, vectors)
 
     @staticmethod
-    def rebuild(folder: str | Path, documents: Iterable[Document], model: Embedder, batch_size: int = 32) -> Collection:
+    def rebuild(
+        folder: str | Path, documents: Iterable[Document], model: Embedder, batch_size: int = 32, vectors: Sequence[str] = ()
+    ) -> Collection:
         """Replace a collection, or make a new one. The old one answers until the new one is complete."""
-        return _fill(Path(folder), documents, model, batch_size)
+        return Collection(Path(folder), create(Path(folder), documents, model, batch_size, vectors))
 
     def append(self, documents: Iterable[Document], model: Embedder, batch_size: int = 32) -> Collection:
         """The collection with more documents; their ids must be new. The model must be the one that made it."""
-        with store.writing(self.folder):
-            now = store.read_manifest(self.folder)
-            _same_model(now, model)
-            taken = set(store.read_ids(store.open_table(self.folder, now))) if now.rows else set()
-            rows = [0]
-            first, blocks = _peek(_encoded(documents, model, batch_size, taken, rows))
-            if first is None:
-                return Collection(self.folder, now)
-            if now.rows:
-                table, version = store.write_more(self.folder, now, blocks)
-                dimension = now.dimension
-            else:
-                dimension = first[1].shape[1]
-                table, version = store.write_new(self.folder, blocks, dimension)
-            new = store.Manifest(now.model, now.identity, dimension, now.rows + rows[0], table, version)
-            store.write_manifest(self.folder, new)
-        return Collection(self.folder, new)
+        return Collection(self.folder, append(self.folder, documents, model, batch_size))
 
-    def search(self, queries: Sequence[str], model: Embedder, k: int = 10) -> list[list[Hit]]:
-        """The ``k`` nearest documents of each query, best first; fewer where the collection is smaller.
+    def upsert(self, documents: Iterable[Document], model: Embedder, batch_size: int = 32) -> tuple[Collection, Changes]:
+        """Add what is new, replace what changed (same id, other content), leave the rest; only new texts are encoded."""
+        made, changes = upsert(self.folder, documents, model, batch_size)
+        return Collection(self.folder, made), changes
+
+    def delete(self, ids: Sequence[str]) -> Collection:
+        """Without the documents of these ids. Raises DataError for an id that is not there; nothing is deleted then."""
+        return Collection(self.folder, delete(self.folder, ids))
+
+    def index(
+        self, kind: str = "ivf-sq", recall: float = 0.95, queries: int = 200, told: Callable[[str], None] = lambda text: None
+    ) -> tuple[Collection, approximate.Built]:
+        """With an approximate index whose recall@10 was measured to be at least ``recall``; ``exact=True`` goes round it."""
+        made, built = index(self.folder, kind, recall, queries, told)
+        return Collection(self.folder, made), built
+
+    def compact(self, keep: int = 2) -> Collection:
+        """Written anew without its past, indexed anew, and all commits but the last ``keep`` forgotten with their data.
+
+        With 2, whoever has the commit before this one open can go on reading it.
+        """
+        return Collection(self.folder, compact(self.folder, keep))
+
+    def history(self) -> list[Manifest]:
+        """The commits that can be gone back to, oldest first; the last is what counts."""
+        return manifest.history(self.folder)
+
+    def rollback(self, number: int) -> Collection:
+        """The collection as it was after commit ``number``; what came later stays in the history."""
+        with manifest.writing(self.folder):
+            known = {m.number: m for m in self.history()}
+            if number not in known:
+                raise UsageError(f"{self.folder}: there is no commit {number} to go back to; there are {', '.join(map(str, known))}")
+            then, now = known[number], manifest.read(self.folder)
+            if then.rows:
+                tables.opened(self.folder, then)
+            back = dataclasses.replace(then, number=now.number).next(f"rollback to {number}")
+            manifest.commit(self.folder, back)
+        return Collection(self.folder, back)
+
+    # -- asking --------------------------------------------------------------------------------------------------------
+
+    def search(
+        self, queries: Sequence[str], model: Embedder, k: int = 10, where: Filter = EVERYTHING, *, exact: bool = False
+    ) -> list[list[Hit]]:
+        """The ``k`` nearest documents of each query, best first; fewer where fewer count.
 
         Raises ModelMismatchError where ``model`` is not the one that made the collection.
         """
-        _same_model(self.manifest, model)
-        return self.search_vectors(model.encode(list(queries), side="queries"), k)
+        same_model(self.manifest, model)
+        return self.search_vectors(model.encode(list(queries), side="queries"), k, where, exact=exact)
 
-    def search_vectors(self, queries: torch.Tensor, k: int = 10) -> list[list[Hit]]:
+    def search_vectors(self, queries: torch.Tensor, k: int = 10, where: Filter = EVERYTHING, *, exact: bool = False) -> list[list[Hit]]:
         """The ``k`` nearest documents of each of (N, d) query vectors. The caller vouches for their model."""
+        self._checked(queries, k)
+        return self._hits(self._nearest(queries, k, where, exact))
+
+    def search_words(self, query: str, k: int = 10, where: Filter = EVERYTHING) -> list[Hit]:
+        """The ``k`` best by BM25 over title and text."""
+        self._checked(None, k)
+        return self._hits([nearest.by_words(self.table, query, k, where.sql())])[0] if len(self) else []
+
+    def search_hybrid(self, query: str, model: Embedder, k: int = 10, where: Filter = EVERYTHING, *, exact: bool = False) -> list[Hit]:
+        """Meaning and words (and titles, where the collection has their vectors) by reciprocal rank fusion."""
+        same_model(self.manifest, model)
+        vector = model.encode([query], side="queries")
+        self._checked(vector, k)
+        if not len(self):
+            return []
+        wide, condition = k * _CANDIDATES, where.sql()
+        rankings = [self._nearest(vector, wide, where, exact)[0], nearest.by_words(self.table, query, wide, condition)]
+        if "title" in self.manifest.vectors:
+            rankings.append(nearest.exactly(self.folder, self.table, vector.float(), wide, condition, "title_vector")[0])
+        return self._hits([nearest.fused(rankings, k)])[0]
+
+    def search_late(self, query: str, model: Any, k: int = 10, where: Filter = EVERYTHING, *, exact: bool = False) -> list[Hit]:
+        """The nearest candidates in the order of MaxSim over token vectors. The collection must have ``tokens``."""
+        same_model(self.manifest, model)
+        if "tokens" not in self.manifest.vectors:
+            raise UsageError(f"{self.folder} holds no token vectors; rebuild it with vectors=('tokens',), dipole index --vectors tokens")
+        vector = model.encode([query], side="queries")
+        self._checked(vector, k)
+        if not len(self):
+            return []
+        candidates = self._nearest(vector, k * _CANDIDATES, where, exact)[0]
+        return self._hits([nearest.by_tokens(self.table, model.encode_tokens([query], side="queries")[0], candidates, k)])[0]
+
+    def similar(self, id: str, k: int = 10, where: Filter = EVERYTHING, *, exact: bool = False) -> list[Hit]:
+        """More like the document ``id``, itself left out. Raises DataError where it is not there."""
+        found = list(tables.read_blocks(self.table, f"id = {quoted(id)}", ("body",))) if len(self) else []
+        if not found or not len(found[0].documents):
+            raise DataError("no document of this id is in the collection", path=self.folder, value=id)
+        vector = found[0].body
+        hits = self._hits(self._nearest(vector, k + 1, where, exact))[0]
+        return [hit for hit in hits if hit.id != id][:k]
+
+    def get(self, ids: Sequence[str]) -> list[Document]:
+        """The documents of these ids, in that order; those that are not there are left out."""
+        if not len(self) or not ids:
+            return []
+        where = f"id IN ({', '.join(map(quoted, ids))})"
+        found = {row["id"]: tables.document(row) for row in tables.read_columns(self.table, tables.FIELDS, where)}
+        return [found[id] for id in ids if id in found]
+
+    def count(self, where: Filter = EVERYTHING) -> int:
+        """How many documents meet the filter."""
+        condition = where.sql()
+        return len(self) if not condition or not len(self) else int(self.table.count_rows(condition))
+
+    def browse(
+        self,
+        order: str = "newest",
+        limit: int = 20,
+        offset: int = 0,
+        where: Filter = EVERYTHING,
+        *,
+        today: datetime.date | None = None,
+        more_votes: dict[str, int] | None = None,
+    ) -> list[Document]:
+        """A page of a list: ``newest``, ``votes``, ``trending`` (votes with time decay) or ``stored``.
+
+        ``more_votes``: id -> votes cast since the collection was written, added to its own.
+        """
+        if not len(self):
+            return []
+        among, condition = None, where.sql()
+        if condition:
+            among = np.array([r for b in tables.scan(self.table, condition, ["id"], True) for r in b.column("_rowid").to_pylist()])
+        votes: dict[int, int] = {}
+        if more_votes:
+            named = f"id IN ({', '.join(map(quoted, more_votes))})"
+            for batch in tables.scan(self.table, named, ["id"], row_ids=True):
+                votes |= {r: more_votes[i] for r, i in zip(batch.column("_rowid").to_pylist(), batch.column("id").to_pylist(), strict=True)}
+        rows = self.listing.ordered(order, today or datetime.datetime.now(datetime.UTC).date(), among, votes)
+        chosen = [int(row) for row in rows[offset : offset + limit]]
+        found = tables.read_documents(self.table, chosen)
+        return [found[row] for row in chosen]
+
+    def grouped(self, hits: Sequence[Hit], threshold: float = 0.95) -> list[list[Hit]]:
+        """Hits with near-duplicates behind the best of them: cosine of at least ``threshold`` with the first of the group."""
+        held = {d.id: v for block in self._blocks(hits) for d, v in zip(block.documents, block.body, strict=True)}
+        return [[hits[place] for place in group] for group in collapse(torch.stack([held[h.id] for h in hits]), threshold)] if hits else []
+
+    def near_duplicates(self, threshold: float = 0.95) -> list[list[str]]:
+        """Groups of ids that nearly coincide, in the whole collection. O(N^2 d) time."""
+        return near_duplicates(self.table, threshold) if len(self) else []
+
+    @property
+    def table(self) -> Any:
+        """The LanceDB table at the version that counts, opened once."""
+        if "table" not in self._cache:
+            self._cache["table"] = tables.opened(self.folder, self.manifest)
+        return self._cache["table"]
+
+    @property
+    def listing(self) -> Listing:
+        """Days and votes of all rows, read once."""
+        if "listing" not in self._cache:
+            self._cache["listing"] = Listing.of(self.table)
+        return self._cache["listing"]  # type: ignore[no-any-return]
+
+    def _blocks(self, hits: Sequence[Hit]) -> Iterator[Block]:
+        return tables.read_blocks(self.table, f"id IN ({', '.join(quoted(h.id) for h in hits)})", ("body",)) if hits else iter(())
+
+    def _checked(self, queries: torch.Tensor | None, k: int) -> None:
         if k < 1:
             raise ParameterError("search", "k", "a whole number above 0", k)
+        if queries is None:
+            return
         refuse_bad_vectors(queries, "query")
-        if not self.manifest.rows:
-            return [[] for _ in queries]
-        if queries.shape[1] != self.manifest.dimension:
+        if len(self) and queries.shape[1] != self.manifest.dimension:
             where = f"{self.folder}: the collection's vectors have {self.manifest.dimension} dimensions"
             raise ModelMismatchError(f"{where}, the query's {queries.shape[1]}; query with {self.manifest.model!r}")
-        table = store.open_table(self.folder, self.manifest)
-        scores, places = self._nearest(queries.float(), table, k)
-        found = store.read_documents(table, places.flatten().tolist())
-        return [
-            [Hit(found[p].id, s, found[p].text, found[p].metadata) for s, p in zip(values, ids, strict=True)]
-            for values, ids in zip(scores.tolist(), places.tolist(), strict=True)
-        ]
 
-    def _nearest(self, queries: torch.Tensor, table: object, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores and places (N, min(k, rows)): the best of each block joined with the best so far, ties by place."""
-        scores = queries.new_empty(len(queries), 0)
-        places = torch.empty(len(queries), 0, dtype=torch.int64)
-        first = 0
-        for block in store.read_vectors(table):
-            refuse_bad_vectors(block, str(self.folder), first, "rebuild with: dipole index --rebuild")
-            top = topk_search(queries, block, min(k, len(block)))
-            scores, places = torch.cat([scores, top.values.to(scores)], 1), torch.cat([places, top.ids + first], 1)
-            order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
-            scores, places = scores.gather(1, order), places.gather(1, order)
-            first += len(block)
-        if first != self.manifest.rows:
-            raise DataError(f"the collection must hold {self.manifest.rows} rows, its table holds {first}", path=self.folder)
-        return scores, places
+    def _nearest(self, queries: torch.Tensor, k: int, where: Filter, exact: bool) -> list[nearest.Ranking]:
+        if not len(self):
+            return [[] for _ in queries]
+        held = self.manifest.index
+        if held and not exact:
+            return nearest.by_index(self.table, queries.float(), k, where.sql(), held["probes"], held["refine"])
+        return nearest.exactly(self.folder, self.table, queries.float(), k, where.sql())
 
-
-def _fill(folder: Path, documents: Iterable[Document], model: Embedder, batch_size: int) -> Collection:
-    """Write a whole new table and make it the one that counts. Without documents the collection is an empty one."""
-    with store.writing(folder):
-        rows = [0]
-        first, blocks = _peek(_encoded(documents, model, batch_size, set(), rows))
-        dimension = first[1].shape[1] if first else 0
-        table, version = store.write_new(folder, blocks, dimension) if first else ("", 0)
-        manifest = store.Manifest(_name(model), model.identity, dimension, rows[0], table, version)
-        store.write_manifest(folder, manifest)
-    return Collection(folder, manifest)
-
-
-def _encoded(documents: Iterable[Document], model: Embedder, batch_size: int, taken: set[str], rows: list[int]) -> Iterator[store.Block]:
-    """Blocks of documents and their vectors, checked. ``taken``: ids in use; ``rows[0]`` counts what went by."""
-    left = iter(documents)
-    while block := list(islice(left, _ENCODE_TEXTS)):
-        for place, document in enumerate(block):
-            if document.id in taken:
-                remedy = "ids must be unique in a collection; leave the id out, or rebuild"
-                raise DataError("this id is already taken", line=rows[0] + place + 1, value=document.id, remedy=remedy)
-            taken.add(document.id)
-        vectors = model.encode([document.text for document in block], batch_size=batch_size, side="keys")
-        refuse_bad_vectors(vectors, f"model {model.model!r}", rows[0])
-        rows[0] += len(block)
-        yield block, vectors
-
-
-def _peek(blocks: Iterator[store.Block]) -> tuple[store.Block | None, Iterator[store.Block]]:
-    """The first block, and all of them."""
-    first = next(blocks, None)
-    return first, blocks if first is None else chain([first], blocks)
-
-
-def _same_model(manifest: store.Manifest, model: Embedder) -> None:
-    if model.identity != manifest.identity:
-        made, asked = f"{manifest.model!r} ({manifest.identity[:12]})", f"{_name(model)!r} ({model.identity[:12]})"
-        rest = "query with the model that made it, or rebuild the collection with the new one"
-        raise ModelMismatchError(
-            f"the collection was made by {made}, the query's model is {asked}: their vectors cannot be compared; {rest}"
-        )
-
-
-def _name(model: Embedder) -> str:
-    """The model's name, made independent of the folder one stands in."""
-    path = Path(model.model).expanduser()
-    return str(path.resolve()) if path.is_dir() and model.model != "minilm" else model.model
+    def _hits(self, rankings: list[nearest.Ranking]) -> list[list[Hit]]:
+        found = tables.read_documents(self.table, [row for ranking in rankings for _, row in ranking]) if any(rankings) else {}
+        return [[Hit.of(found[row], score) for score, row in ranking] for ranking in rankings]

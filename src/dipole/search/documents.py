@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,21 +17,55 @@ from dipole.core.errors import DataError
 
 @dataclass(frozen=True)
 class Document:
-    """A text, its id (unique in a collection) and whatever else is known of it, as JSON can hold it."""
+    """A text, its id (unique in a collection) and what else is known of it.
+
+    ``date`` the day it appeared; ``votes`` a whole number of at least 0; ``metadata`` whatever else, as JSON can hold it.
+    """
 
     id: str
     text: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    title: str = ""
+    authors: tuple[str, ...] = ()
+    date: datetime.date | None = None
+    url: str = ""
+    votes: int = 0
+    tags: tuple[str, ...] = ()
+
+    @property
+    def hash(self) -> str:
+        """sha256 of everything but the id: equal content, equal hash."""
+        content = [self.text, self.title, self.authors, self.date, self.url, self.votes, self.tags, self.metadata]
+        return hashlib.sha256(json.dumps(content, default=str, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A document found: its score against the query, higher is nearer."""
+    """A document found: its score against what was asked, higher is nearer."""
 
     id: str
     score: float
     text: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    title: str = ""
+    authors: tuple[str, ...] = ()
+    date: datetime.date | None = None
+    url: str = ""
+    votes: int = 0
+    tags: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(document: Document, score: float) -> Hit:
+        """The document as an answer."""
+        return Hit(score=score, **{name: getattr(document, name) for name in _FIELDS})
+
+    @property
+    def document(self) -> Document:
+        """What was found, without its score."""
+        return Document(**{name: getattr(self, name) for name in _FIELDS})
+
+
+_FIELDS = ("id", "text", "metadata", "title", "authors", "date", "url", "votes", "tags")
 
 
 class Embedder(Protocol):
@@ -46,11 +83,20 @@ class Embedder(Protocol):
         ...
 
 
+class TokenEmbedder(Embedder, Protocol):
+    """An embedder that also gives the vectors of a text's tokens, for late interaction."""
+
+    def encode_tokens(self, items: Sequence[str], batch_size: int = 32, side: str = "") -> list[torch.Tensor]:
+        """One (L, d) float32 tensor of unit vectors a text, on the CPU."""
+        ...
+
+
 def documents_of(rows: Iterable[Mapping[str, Any]], path: str | Path = "", first: int = 0) -> Iterator[Document]:
-    """Rows as documents: ``anchor`` is the text, ``id`` the id, everything else metadata.
+    """Rows as documents: ``anchor`` is the text, ``id`` the id; title, authors, date, url, votes and tags are what they
+    say, everything else is metadata.
 
     A row without an id is called by its number, counted from ``first``. ``path`` is named in errors. Raises DataError with
-    the row's number where a text is missing or empty.
+    the row's number where a text is missing or empty, or a field is not of its type.
     """
     for number, row in enumerate(rows):
         text = row.get("anchor")
@@ -58,7 +104,54 @@ def documents_of(rows: Iterable[Mapping[str, Any]], path: str | Path = "", first
             remedy = "take the row out, or name another column with --text"
             raise DataError(f"row {number + 1} needs a text to be found by", path=path or None, value=text, remedy=remedy)
         id = str(first + number) if row.get("id") is None else str(row["id"])
-        yield Document(id, text, {str(name): value for name, value in row.items() if name not in ("anchor", "id")})
+        try:
+            yield document_of(id, text, {str(name): value for name, value in row.items() if name not in ("anchor", "id")})
+        except ValueError as error:
+            raise DataError(f"row {number + 1}: {error}", path=path or None) from None
+
+
+def document_of(id: str, text: str, fields: Mapping[str, Any]) -> Document:
+    """A document from loosely typed fields: authors and tags may be lists or texts split at ``;`` (tags also at ``,``),
+    a date is ISO (2026-11-25, a time after it is dropped). Raises ValueError where one cannot be read.
+    """
+    rest = dict(fields)
+    title, url = (str(rest.pop(name, None) or "") for name in ("title", "url"))
+    authors, tags = _words(rest.pop("authors", None), ";"), _words(rest.pop("tags", None), ";,")
+    date, votes = _date(rest.pop("date", None)), _votes(rest.pop("votes", None))
+    return Document(id, text, {k: v for k, v in rest.items() if v is not None}, title, authors, date, url, votes, tags)
+
+
+def _words(value: Any, separators: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        for separator in separators[1:]:
+            value = value.replace(separator, separators[0])
+        value = value.split(separators[0])
+    return tuple(str(one).strip() for one in value if str(one).strip())
+
+
+def _date(value: Any) -> datetime.date | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, datetime.datetime):
+        return value.date()
+    if isinstance(value, datetime.date):
+        return value
+    try:
+        return datetime.date.fromisoformat(str(value).strip()[:10])
+    except ValueError:
+        raise ValueError(f"date must be ISO, for example 2026-11-25, got {value!r}") from None
+
+
+def _votes(value: Any) -> int:
+    try:
+        votes = int(value or 0)
+    except (TypeError, ValueError):
+        votes = -1
+    if votes < 0:
+        raise ValueError(f"votes must be a whole number of at least 0, got {value!r}")
+    return votes
 
 
 def refuse_bad_vectors(vectors: torch.Tensor, what: str, first: int = 0, remedy: str = "") -> None:

@@ -9,7 +9,7 @@ off for itself. Source: the folder format of sentence-transformers; what :meth:`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,8 +136,24 @@ class Transformer(nn.Module):
             raise DataError("encode takes a list of texts", value=items, remedy="write [text]")
         if batch_size < 1:
             raise ParameterError("encode", "batch_size", "a whole number above 0", batch_size)
-        order = sorted(range(len(items)), key=lambda i: -len(items[i]))
         vectors = torch.empty(len(items), self.dimension)
+        for chosen, encoded in self._encoded(items, batch_size, progress, side):
+            vectors[torch.tensor(chosen)] = encoded.pooled.float().cpu()
+        return vectors
+
+    @torch.no_grad()
+    def encode_tokens(self, items: Sequence[str], batch_size: int = 32, side: str = "") -> list[torch.Tensor]:
+        """One (L, d) float32 tensor of unit vectors a text, on the CPU: those of its tokens, for late interaction."""
+        tokens: list[torch.Tensor] = [torch.empty(0)] * len(items)
+        for chosen, encoded in self._encoded(items, batch_size, False, side):
+            assert encoded.tokens is not None and encoded.mask is not None
+            for place, vectors, mask in zip(chosen, encoded.tokens, encoded.mask, strict=True):
+                tokens[place] = nn.functional.normalize(vectors[mask].float(), dim=-1).cpu()
+        return tokens
+
+    def _encoded(self, items: Sequence[str], batch_size: int, progress: bool, side: str) -> Iterator[tuple[list[int], Encoded]]:
+        """Batches of texts of similar length: their places and what the model says of them, dropout off."""
+        order = sorted(range(len(items)), key=lambda i: -len(items[i]))
         training, device = self.training, self.device
         starts: Any = range(0, len(order), batch_size)
         if progress:
@@ -147,10 +163,9 @@ class Transformer(nn.Module):
             for start in starts:
                 chosen = order[start : start + batch_size]
                 inputs = {k: v.to(device) for k, v in self.prepare([items[i] for i in chosen], side).items()}
-                vectors[torch.tensor(chosen)] = self(inputs).pooled.float().cpu()
+                yield chosen, self(inputs)
         finally:
             self.train(training)
-        return vectors
 
     def save(self, folder: str | Path, trained_from: str = "", notes: str = "") -> Path:
         """Write a folder that ``SentenceTransformer(folder)`` opens with the same vectors, model card included.

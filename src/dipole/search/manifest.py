@@ -1,0 +1,177 @@
+"""The small files that say what a collection is: which table counts, at which version, made by which model.
+
+    FOLDER/collection.json         what counts now
+    FOLDER/versions/000012.json    what counted after each commit, to go back to
+
+A writer prepares everything, then replaces ``collection.json`` in one step: before that step everything is as it was,
+whatever ended the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import fcntl
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dipole.core.errors import DataError, UsageError
+
+_MANIFEST = "collection.json"
+_SCHEMA = 2
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What counts: which table at which version, the model its vectors come from, and which vectors an item has.
+
+    ``vectors``: ``body``, and maybe ``title`` and ``tokens``. ``number`` of the commit, from 1, and when it was made (UTC).
+    ``index``: of the approximate search, empty where the exact one answers. ``language`` of the words' stems.
+    """
+
+    model: str
+    identity: str
+    dimension: int
+    rows: int
+    table: str
+    version: int
+    vectors: tuple[str, ...] = ("body",)
+    language: str = "English"
+    index: Mapping[str, Any] = field(default_factory=dict)
+    number: int = 0
+    made: str = ""
+    what: str = ""
+    schema: int = _SCHEMA
+
+    def next(self, what: str, **changes: Any) -> Manifest:
+        """The manifest of the next commit."""
+        return dataclasses.replace(self, number=self.number + 1, made=_now(), what=what, **changes)
+
+
+def exists(folder: Path) -> bool:
+    """Whether there is a collection."""
+    return (folder / _MANIFEST).is_file()
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest. Raises UsageError where there is no collection, DataError where the file is damaged."""
+    path = folder / _MANIFEST
+    if not path.is_file():
+        raise UsageError(f"{folder} is not a collection; make one with: dipole index {folder} --data FILE")
+    return _parsed(path)
+
+
+def history(folder: Path) -> list[Manifest]:
+    """Every commit that can be gone back to, oldest first; the last is what counts."""
+    found = {m.number: m for m in (_parsed(path) for path in sorted((folder / "versions").glob("*.json")))}
+    now = read(folder)
+    return [m for number, m in sorted(found.items()) if number < now.number] + [now]
+
+
+def commit(folder: Path, manifest: Manifest) -> None:
+    """Make the manifest what counts, in one step; it is on the disk when this returns."""
+    versions = folder / "versions"
+    versions.mkdir(exist_ok=True)
+    for path in (versions / f"{manifest.number:06d}.json", folder / _MANIFEST):
+        unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            with open(unfinished, "w", encoding="utf-8") as file:
+                json.dump(dataclasses.asdict(manifest), file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        sync(path.parent)
+
+
+def forget(folder: Path, before: int) -> None:
+    """Drop the commits numbered below ``before`` from what can be gone back to."""
+    for path in (folder / "versions").glob("*.json"):
+        if int(path.stem) < before:
+            path.unlink()
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Keep other writers out of the folder; leftovers of killed writers are gone on entry. The system frees the lock."""
+    new = not folder.exists()
+    if not new and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; a collection is a folder")
+    if not new and not exists(folder) and any(not _ours(entry.name) for entry in folder.iterdir()):
+        raise UsageError(f"{folder} holds other files and is not a collection; give a new or an empty folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"{folder} is being written by another process; wait for it") from None
+        try:
+            remove_leftovers(folder)
+            yield
+        finally:
+            remove_leftovers(folder)
+            if not exists(folder):  # nothing came of it: leave no trace
+                (folder / ".lock").unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    (folder / "versions").rmdir()
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete tables and half-written files that no commit names."""
+    import shutil
+
+    kept = {m.table for m in history(folder)} if exists(folder) else set()
+    current = read(folder).number if exists(folder) else 0
+    for entry in folder.iterdir():
+        if entry.name.startswith(f".{_MANIFEST}.") or (_is_table(entry.name) and entry.name.removesuffix(".lance") not in kept):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    for entry in (folder / "versions").glob("*") if (folder / "versions").is_dir() else ():
+        if entry.name.startswith(".") or int(entry.stem) > current:
+            entry.unlink()
+
+
+def sync(path: Path) -> None:
+    """Have the system write a file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _parsed(path: Path) -> Manifest:
+    remedy = "rebuild with: dipole index --rebuild"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        schema = found.get("schema")
+    except (ValueError, AttributeError) as error:
+        raise DataError("the manifest is damaged", path=path, value=str(error), remedy=remedy) from error
+    if schema == 1:
+        raise DataError("a collection of dipole 0.1's first form, which has no typed fields", path=path, remedy=remedy)
+    if schema != _SCHEMA:
+        raise DataError(f"collections of schema {_SCHEMA} are read here", path=path, value=schema, remedy="update dipole")
+    try:
+        return Manifest(**{**found, "vectors": tuple(found["vectors"])})
+    except (KeyError, TypeError) as error:
+        raise DataError("the manifest is damaged", path=path, value=str(error), remedy=remedy) from error
+
+
+def _ours(name: str) -> bool:
+    return name in (".lock", "versions") or name.startswith(f".{_MANIFEST}.") or _is_table(name)
+
+
+def _is_table(name: str) -> bool:
+    return name.startswith("rows-") and name.endswith(".lance")
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
