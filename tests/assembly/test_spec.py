@@ -157,3 +157,23 @@ PLAIN = st.recursive(
 @given(st.dictionaries(st.text(min_size=1), PLAIN, max_size=4))
 def test_toml_text_is_read_back(tables: dict[str, object]) -> None:
     assert tomllib.loads(toml.dumps(tables)) == tables
+
+
+def test_parts_inside_parts(tmp_path: Path) -> None:
+    text = GOOD.replace('encoder = "toy.bag"', 'encoder = { use = "image.two_towers", dimension = 8, image = { use = "image.conv", width = 8 } }')
+    spec = load(write(tmp_path, text))
+    towers = build(spec).encoder
+    assert (type(towers.image).__name__, towers.image.width, type(towers.text).__name__) == ("Conv", 8, "Bag")  # type: ignore[attr-defined]
+    again = load(write(tmp_path, resolved(spec), "again.toml"))
+    assert again.parts["encoder"][0]["image"] == {
+        "use": "image.conv", "dimension": 64, "size": 32, "channels": 3, "width": 8, "depth": 3, "normalize": True
+    }  # fmt: skip
+    assert resolved(again) == resolved(spec)
+    for wrong, said in (
+        ('{ use = "image.conf" }', r"mine\.toml:6.*image: .*did you mean 'image\.conv'"),
+        ('{ use = "image.conv", widht = 8 }', "did you mean 'width'"),
+        ('{ use = "image.conv", width = -8 }', "width must be a number of at least 4, got -8"),
+        ("3", r'image must be a part: \{ use = "\.\.\." \} or its name, got 3'),
+    ):
+        with pytest.raises(UsageError, match=said):
+            check(load(write(tmp_path, text.replace('{ use = "image.conv", width = 8 }', wrong))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,7 @@ def resolved(spec: Spec) -> str:
             {
                 **({} if slot in SINGLE else {"use": c.use}),
                 **({"weight": c.weight} if c.weight != 1.0 else {}),
-                **{k: v for k, v in c.values.items() if v is not None},
+                **{k: _plain(v) for k, v in c.values.items() if v is not None},
             }
             for c in choices
         ]
@@ -94,20 +94,35 @@ def build(spec: Spec) -> Recipe:
 
 
 def _made(choice: Choice) -> Any:
-    return choice.cls(**choice.given)
+    return choice.cls(**{name: _made(v) if isinstance(v, Choice) else v for name, v in choice.given.items()})
+
+
+def _plain(value: Any) -> Any:
+    """A value as a recipe holds it."""
+    if not isinstance(value, Choice):
+        return value
+    return {"use": value.use, **{k: _plain(v) for k, v in value.values.items() if v is not None}}
 
 
 def _checked(spec: Spec, slot: str, number: int, entry: Mapping[str, Any], complete: bool) -> Choice:
+    return _checked_at(slot, entry, complete, lambda key: spec.where(slot, number, key))
+
+
+def _checked_at(slot: str, entry: Mapping[str, Any], complete: bool, place: Callable[[str], str]) -> Choice:
+    """``place``: key -> where in which file it stands."""
     use = entry["use"]
-    cls = find(slot, use, spec.where(slot, number)).load()
+    cls = find(slot, use, place("use")).load()
     parameters = {p.name: p for p in schema(cls)}
     fields = {f.name: f for f in dataclasses.fields(cls)}
     reserved = _RESERVED.get(slot, ("use",))
     given = {key: tuple(v) if isinstance(v, list) else v for key, v in entry.items() if key not in reserved}
     for key, value in given.items():
-        where = f"{spec.where(slot, number, key)}: {use}"
+        where = f"{place(key)}: {use}"
         if key not in parameters:
             raise UnknownNameError("parameter", key, parameters, where)
+        if "slot" in fields[key].metadata:
+            given[key] = _inner(fields[key].metadata["slot"], key, value, complete, where)
+            continue
         allows, rule = fields[key].metadata.get("allows"), parameters[key].rule
         whole = parameters[key].type == "int" and isinstance(value, float)
         if (allows is not None and not allows(value)) or whole:
@@ -118,9 +133,17 @@ def _checked(spec: Spec, slot: str, number: int, entry: Mapping[str, Any], compl
         if parameter.default is REQUIRED and name not in given and fields[name].default_factory is dataclasses.MISSING:
             told = f": {parameter.about}" if parameter.about else ""
             remedy = "give --data FILE" if slot == "rows" else f"set {slot}.{name}"
-            raise UsageError(f"{spec.where(slot, number)}: {use} needs {name}{told}; {remedy}")
+            raise UsageError(f"{place('use')}: {use} needs {name}{told}; {remedy}")
     weight = entry.get("weight", 1.0)
     if "weight" in reserved and (isinstance(weight, bool) or not isinstance(weight, (int, float))):
-        raise ParameterError(f"{spec.where(slot, number, 'weight')}: {use}", "weight", "a number", weight)
+        raise ParameterError(f"{place('weight')}: {use}", "weight", "a number", weight)
     values = {name: given.get(name, p.default if p.default is not REQUIRED else None) for name, p in parameters.items()}
     return Choice(slot, use, cls, given, values, float(weight))
+
+
+def _inner(slot: str, key: str, value: Any, complete: bool, where: str) -> Choice:
+    """The entry of a part inside a part."""
+    entry = {"use": value} if isinstance(value, str) else value
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("use"), str):
+        raise ParameterError(where, key, 'a part: { use = "..." } or its name', value)
+    return _checked_at(slot, entry, complete, lambda _: f"{where}: {key}")

@@ -64,9 +64,43 @@ def nearest_label(seen: Seen) -> float:
     return float((labels[found] == labels).double().mean())
 
 
+def match_label(seen: Seen) -> float:
+    """Share of anchors whose highest scoring positive, of all rows, has the anchor's label."""
+    labels = seen.need("labels")
+    found = (seen.anchors @ seen.need("positives").T).argmax(1)
+    return float((labels[found] == labels).double().mean())
+
+
+def knn_accuracy(seen: Seen) -> float:
+    """Share of anchors whose 5 nearest other anchors (cosine) vote for their label; nearer ones count more (weight: the cosine)."""
+    unit = torch.nn.functional.normalize(seen.anchors.double(), dim=-1)
+    labels = seen.need("labels")
+    near, who = (unit @ unit.T).fill_diagonal_(-torch.inf).topk(min(5, len(unit) - 1), dim=1)
+    votes = torch.zeros(len(unit), int(labels.max()) + 1, dtype=torch.float64).scatter_add_(1, labels[who], near.clamp(min=0) + 1e-9)
+    return float((votes.argmax(1) == labels).double().mean())
+
+
+def probe_accuracy(seen: Seen) -> float:
+    """Accuracy of a linear classifier, ridge regression on one-hot labels, each fifth of the rows tested with the other four."""
+    labels = seen.need("labels")
+    wanted = torch.nn.functional.one_hot(labels).double()
+    inputs = torch.cat([seen.anchors.double(), torch.ones(len(labels), 1, dtype=torch.float64)], 1)
+    right = 0
+    for fold in range(5):
+        held = torch.arange(len(labels)) % 5 == fold
+        known = inputs[~held]
+        ridge = known.T @ known + 1e-3 * len(known) * torch.eye(known.shape[1], dtype=torch.float64)
+        found = inputs[held] @ torch.linalg.solve(ridge, known.T @ wanted[~held])
+        right += int((found.argmax(1) == labels[held]).sum())
+    return right / len(labels)
+
+
 METRICS: Mapping[str, Callable[[Seen], float]] = {
     "uniformity": uniformity,
     "alignment": alignment,
     "recall@1": recall_at_1,
     "nearest-label": nearest_label,
+    "match-label": match_label,
+    "knn-accuracy": knn_accuracy,
+    "probe-accuracy": probe_accuracy,
 }

@@ -93,6 +93,12 @@ def words(default: Any = REQUIRED, about: str = "") -> Any:
     return _field(default, "a text", lambda v: isinstance(v, str), about)
 
 
+def inner(slot: str, default: Callable[[], Any], about: str = "") -> Any:
+    """A part inside a part: an object in Python, ``{ use = "...", ... }`` or a name of that slot in a recipe."""
+    metadata = {"rule": f"a part of slot {slot}", "allows": lambda v: is_part(type(v)), "about": about, "slot": slot}
+    return dataclasses.field(default_factory=default, metadata=metadata)
+
+
 def optional(field: Any) -> Any:
     """The same rule, but ``None`` is allowed and is the default."""
     allows, rule = field.metadata["allows"], field.metadata["rule"]

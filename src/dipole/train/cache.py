@@ -68,13 +68,15 @@ def backward_in_parts(
     cached: bool = True,
     keep: Collection[str] | None = None,
     backward: Callable[[torch.Tensor], None] = torch.Tensor.backward,
-    unsynced: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+    unsynced: Callable[[], AbstractContextManager[object]] | None = None,
     module: nn.Module | None = None,
 ) -> Done:
     """The general form: micro batches are given, and may differ in size and in token count.
 
     ``keep``: fields of ``Encoded`` that ``loss_of`` reads (None: all). ``backward``: how a scalar is differentiated.
-    ``unsynced``: a context entered for all micro batches but the last (DDP's no_sync).
+    ``unsynced``: a context entered for all micro batches but the last (DDP's no_sync). DDP then waits for a gradient of
+    every parameter of ``module``, so the last backward pass has all of them in its graph, at a factor of 0: an encoder may
+    have a tower of its own for each side.
     """
     jobs = [(side, number) for side, pieces in micro_batches.items() for number in range(len(pieces))]
     before = _state(module) if cached else 0
@@ -94,9 +96,10 @@ def backward_in_parts(
     if cached:
         whole = {side: {n: _leaf(t) for n, t in tensors.items()} for side, tensors in whole.items()}
     loss = loss_of({side: encoded_of(tensors) for side, tensors in whole.items()})
-    backward(loss)
+    waited_for = [p for p in module.parameters() if p.requires_grad] if unsynced is not None and module is not None else []
+    backward(loss if cached else _touching(loss, waited_for))
     if cached:
-        _second_pass(encode, micro_batches, whole, states, backward, unsynced)
+        _second_pass(encode, micro_batches, whole, states, backward, unsynced or contextlib.nullcontext, waited_for)
     return Done(loss.detach(), {side: encoded_of({n: t.detach() for n, t in tensors.items()}) for side, tensors in whole.items()})
 
 
@@ -107,6 +110,7 @@ def _second_pass(
     states: Sequence[RandomState],
     backward: Callable[[torch.Tensor], None],
     unsynced: Callable[[], AbstractContextManager[object]],
+    waited_for: Sequence[nn.Parameter],
 ) -> None:
     after = RandomState.now()
     torch.clear_autocast_cache()  # holds weights cast without grad in the first pass, if an autocast region is open
@@ -121,13 +125,21 @@ def _second_pass(
                 work.append((inputs, state, {name: g[start:stop] for name, g in gradients.items()}))
             start = stop
     for number, (inputs, state, gradients) in enumerate(work):
-        with unsynced() if number < len(work) - 1 else contextlib.nullcontext():
+        last = number == len(work) - 1
+        with contextlib.nullcontext() if last else unsynced():
             state.restore()
             again = tensors_of(encode(inputs))
             share = [(again[name] * _narrowed(g, again[name])).sum() for name, g in gradients.items() if again[name].requires_grad]
-            if share:
-                backward(torch.stack([s.to(share[0].dtype) for s in share]).sum())
+            total = torch.stack([s.to(share[0].dtype) for s in share]).sum() if share else torch.zeros(())
+            total = _touching(total, waited_for) if last else total
+            if total.requires_grad:
+                backward(total)
     after.restore()
+
+
+def _touching(loss: torch.Tensor, parameters: Sequence[nn.Parameter]) -> torch.Tensor:
+    """The loss, with every parameter in its graph."""
+    return loss + torch.stack([0 * p.sum() for p in parameters]).sum() if parameters else loss
 
 
 def _leaf(tensor: torch.Tensor) -> torch.Tensor:

@@ -29,7 +29,7 @@ from dipole.core.errors import UsageError
 from dipole.core.protocols import Batch
 from dipole.pairwise import compiled, using
 from dipole.train import checkpoint as ckpt
-from dipole.train.check_ranks import gradients_by_ranks
+from dipole.train.check_ranks import gradients_by_ranks, shares, together
 from dipole.train.recipe import Recipe
 from dipole.train.rng import seed_everything
 from dipole.train.rows import Joined
@@ -149,8 +149,9 @@ def _cached(recipe: Recipe, batch: Batch) -> float:
 
 
 def _ranks(recipe: Recipe, rows: list[Any], ranks: int) -> float:
-    one = gradient(recipe, recipe.views(rows), cached=False, micro_batch_size=0, dropout=False)
-    return relative(gradients_by_ranks(recipe, rows, ranks), one)
+    batches = shares(recipe, rows, ranks)
+    one = gradient(recipe, together(batches), cached=False, micro_batch_size=0, dropout=False)
+    return relative(gradients_by_ranks(recipe, batches), one)
 
 
 def _backends(recipe: Recipe, batch: Batch, backend: str, oracle: str, tile_side: int) -> float:

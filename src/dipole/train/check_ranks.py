@@ -7,6 +7,7 @@ import itertools
 import os
 import socket
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +15,56 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 
+from dipole.core.protocols import Batch
 from dipole.train.ranks import reach_of
 from dipole.train.recipe import Recipe
 from dipole.train.step import Objective, Tower, backward, encode_with
 
 
-def gradients_by_ranks(recipe: Recipe, rows: list[Any], ranks: int) -> torch.Tensor:
-    """All gradients, averaged over processes as DDP does, as one float64 vector; dropout off.
+def shares(recipe: Recipe, rows: list[Any], ranks: int) -> list[Batch]:
+    """What every process encodes. Shares are uneven on purpose: the first process gets one row more than its part.
 
-    Shares are uneven on purpose: the first process gets one row more than its part.
+    Views that draw by chance draw here, once, so that one process and several see the same.
     """
     even = len(rows) // ranks
     cuts = [0, *(min(len(rows), even * r + 1) for r in range(1, ranks)), len(rows)]
-    shares = [rows[a:b] for a, b in itertools.pairwise(cuts)]
+    return [recipe.views(rows[a:b]) for a, b in itertools.pairwise(cuts)]
+
+
+def together(batches: Sequence[Batch]) -> Batch:
+    """The shares as the batch of one process: sides and metadata joined, owners counted on."""
+    items: dict[str, list[Any]] = {}
+    meta: dict[str, list[torch.Tensor]] = {}
+    before = 0
+    for batch in batches:
+        for side, some in batch.items.items():
+            items.setdefault(side, []).extend(some)
+        for name, values in batch.meta.items():
+            shifted = values + before * (values >= 0) if name.endswith("owner") else values
+            meta.setdefault(name, []).append(shifted)
+        before += len(batch.items["queries"])
+    return Batch(items, {name: torch.cat(parts) for name, parts in meta.items()})
+
+
+def gradients_by_ranks(recipe: Recipe, batches: Sequence[Batch]) -> torch.Tensor:
+    """All gradients, averaged over processes as DDP does, as one float64 vector; dropout off. One share a process."""
     with tempfile.TemporaryDirectory(prefix="dipole-check-") as folder:
         spawn: Any = importlib.import_module("torch.multiprocessing").spawn
-        spawn(_process, (recipe, shares, _free_port(), folder), nprocs=ranks)
+        spawn(_process, (recipe, batches, _free_port(), folder), nprocs=len(batches))
         return load_file(str(Path(folder) / "gradient.safetensors"))["gradient"]
 
 
-def _process(rank: int, recipe: Recipe, shares: list[list[Any]], port: int, folder: str) -> None:
+def _process(rank: int, recipe: Recipe, batches: Sequence[Batch], port: int, folder: str) -> None:
     from dipole.train.check import flat_gradient
 
-    world = len(shares)
+    world = len(batches)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
     dist.init_process_group("gloo", rank=rank, world_size=world)
     encoder: Any = recipe.encoder
     encoder.eval()
     objective = Objective(recipe.views, recipe.score, recipe.losses, recipe.weights, reach=reach_of(world), world_size=world)
-    batch = recipe.views(shares[rank])
-    backward(encode_with(Tower(encoder, objective.fields)), encoder, objective, batch, 0, cached=False)
+    backward(encode_with(Tower(encoder, objective.fields)), encoder, objective, batches[rank], 0, cached=False)
     gradient = flat_gradient([*encoder.parameters(), *objective.parameters()])
     dist.all_reduce(gradient)
     if rank == 0:

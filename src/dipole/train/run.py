@@ -125,7 +125,7 @@ def train(
                 step.micro_batch_size,
                 device=fabric.device,
                 differentiate=fabric.backward,
-                unsynced=lambda: fabric.no_backward_sync(tower) if world > 1 else _nothing(),
+                unsynced=(lambda: fabric.no_backward_sync(tower)) if world > 1 else None,
             )
             average_gradients(objective.parameters(), world)
             assert objective.seen is not None
@@ -272,11 +272,6 @@ def _finish(
         replace_text(output / "summary.json", json.dumps(summary.json(), indent=1) + "\n")
     fabric.barrier()
     return summary
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 @contextmanager

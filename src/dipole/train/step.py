@@ -11,7 +11,6 @@ sees the gathered sides, so each process computes the same number and reports an
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -203,7 +202,7 @@ def backward(
     cached: bool | None = None,
     device: torch.device | str = "cpu",
     differentiate: Callable[[torch.Tensor], None] = torch.Tensor.backward,
-    unsynced: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+    unsynced: Callable[[], AbstractContextManager[object]] | None = None,
 ) -> Done:
     """Accumulate the gradient of one batch. ``cached`` None: where a side needs more than one micro batch."""
     pieces, places = prepared(encoder, batch, micro_batch_size)

@@ -10,7 +10,8 @@ import torch
 
 
 def content_ids(items: Iterable[Any]) -> torch.Tensor:
-    """(N,) int64 in 0 .. 2^63 - 1: the first 63 bits of blake2b over the item's text form.
+    """(N,) int64 in 0 .. 2^63 - 1: the first 63 bits of blake2b over the item's content: text, bytes, a tensor's numbers,
+    a Pillow image's; of anything else its ``repr``.
 
     Two different items share an id with probability below 1e-9 even among 100,000 (birthday bound).
     """
@@ -18,5 +19,11 @@ def content_ids(items: Iterable[Any]) -> torch.Tensor:
 
 
 def _id(item: Any) -> int:
-    content = item if isinstance(item, bytes) else (item if isinstance(item, str) else repr(item)).encode()
+    if isinstance(item, torch.Tensor):  # its repr leaves most numbers out
+        numbers = item.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        content = f"{item.dtype} {tuple(item.shape)} ".encode() + numbers
+    elif hasattr(item, "tobytes"):
+        content = f"{getattr(item, 'mode', '')} {getattr(item, 'size', '')} ".encode() + item.tobytes()
+    else:
+        content = item if isinstance(item, bytes) else (item if isinstance(item, str) else repr(item)).encode()
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big") >> 1

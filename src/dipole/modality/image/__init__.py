@@ -1,0 +1,1 @@
+"""Images: rows, encoders, augmented views, and towers that meet texts. Needs the extra ``image``."""

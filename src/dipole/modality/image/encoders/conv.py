@@ -1,0 +1,83 @@
+"""A small convolutional network: every stage halves height and width; the mean over places is the image's vector.
+
+    x -> [conv 3x3 -> GroupNorm -> ReLU -> conv 3x3 -> GroupNorm -> ReLU -> mean of 2x2] * depth -> linear at every place
+    v = normalise(mean over places)
+
+Shapes: B images, S = size / 2^depth places a side, d = ``dimension``; ``tokens`` (B, S * S, d) are the places, row by row.
+GroupNorm and no BatchNorm: an image's vector depends on no other image, so gradient caching and several processes are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from dipole.core.encoded import Encoded
+from dipole.core.errors import ParameterError
+from dipole.core.part import at_least, part, switch
+from dipole.modality import weights
+from dipole.modality.image.pixels import batch
+
+__all__ = ["Conv"]
+
+
+@part
+class Conv(nn.Module):
+    """Images -> vectors. Weights are drawn from torch's generator. Raises DataError for items that are no images."""
+
+    dimension: int = at_least(1, 64, "d")
+    size: int = at_least(2, 32, "pixels a side that images are brought to")
+    channels: int = at_least(1, 3, "1 for grey, 3 for colour")
+    width: int = at_least(4, 32, "channels of the first stage, a multiple of 4; every further stage has twice as many")
+    depth: int = at_least(1, 3, "stages")
+    normalize: bool = switch(True, "unit length, so that the dot product is the cosine")
+
+    def __post_init__(self) -> None:
+        if self.width % 4:
+            raise ParameterError("image.conv", "width", "a multiple of 4", self.width)
+        if self.size % 2**self.depth:
+            raise ParameterError("image.conv", "size", f"a multiple of {2**self.depth} for depth {self.depth}", self.size)
+        before, stages = self.channels, []
+        for stage in range(self.depth):
+            after = self.width * 2**stage
+            for into in (before, after):
+                stages += [nn.Conv2d(into, after, 3, padding=1, bias=False), nn.GroupNorm(4, after), nn.ReLU()]
+            stages.append(nn.AvgPool2d(2))
+            before = after
+        self.stages = nn.Sequential(*stages)
+        self.top = nn.Linear(before, self.dimension)
+
+    def prepare(self, items: Sequence[Any], side: str = "queries") -> Mapping[str, torch.Tensor]:
+        """``pixels`` (B, channels, size, size) float32 in 0 .. 1."""
+        return {"pixels": batch(items, self.channels, self.size, f"image.conv, {side}")}
+
+    def forward(self, inputs: Mapping[str, torch.Tensor]) -> Encoded:
+        """The vectors of prepared inputs."""
+        places = self.stages(inputs["pixels"] * 2 - 1).flatten(2).transpose(1, 2)
+        tokens = self.top(places)
+        before = tokens.mean(1)
+        pooled = nn.functional.normalize(before, dim=-1) if self.normalize else before
+        mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        return Encoded(pooled, tokens, mask, before)
+
+    def encode(self, items: Sequence[Any], batch_size: int = 32, progress: bool = False, side: str = "") -> torch.Tensor:
+        """(N, d) float32 on the CPU. ``side`` changes nothing here."""
+        return weights.encode(self, items, batch_size, side or "queries", progress)
+
+    @property
+    def identity(self) -> str:
+        """sha256 of the weights' bytes and all settings."""
+        return weights.identity(self, weights.settings_of(self))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``conv.safetensors``, weights and settings, into ``folder``."""
+        return weights.save(self, folder, "conv.safetensors")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Conv:
+        """What :meth:`save` wrote. Raises CheckpointError where it is not there or broken."""
+        return cast(Conv, weights.load(cls, folder, "conv.safetensors", "image.conv"))

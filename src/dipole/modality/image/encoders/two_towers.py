@@ -1,0 +1,113 @@
+"""Two towers: one side of a pair is images, the other texts; both end in vectors of one length that can be compared.
+
+    v_image = normalise(A f(image))      v_text = normalise(B g(text))      A, B linear, without bias
+
+Shapes: d = ``dimension``; ``tokens`` (B, L, d) are the tower's tokens through the same A or B, with their ``mask``, and may
+differ in number between the towers. Source: CLIP, arXiv:2103.00020, section 2.3; token scores: FILIP, arXiv:2111.07783.
+
+A batch goes to the tower whose name its tensors carry (``image.pixels``, ``text.words``), so that gradient caching and DDP
+see one module whose forward takes either.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from dipole.core.encoded import Encoded
+from dipole.core.errors import CheckpointError, DataError
+from dipole.core.part import at_least, choice, inner, part
+from dipole.modality import weights
+from dipole.modality.image.encoders.conv import Conv
+from dipole.modality.toy.encoders.bag import Bag
+
+__all__ = ["TwoTowers"]
+_FILE = "two_towers.safetensors"
+
+
+@part
+class TwoTowers(nn.Module):
+    """Images and texts -> unit vectors of one space. In ``encode``, ``side`` may be left out: texts are ``str``, all else images."""
+
+    image: Any = inner("encoder", Conv, "the tower of images")
+    text: Any = inner("encoder", Bag, "the tower of texts")
+    dimension: int = at_least(1, 64, "d")
+    image_side: str = choice(("queries", "keys"), "queries", "which side of the pairs is images")
+
+    def __post_init__(self) -> None:
+        self.projections = nn.ModuleDict(
+            {name: nn.Linear(tower.dimension, self.dimension, bias=False) for name, tower in self._towers().items()}
+        )
+
+    def prepare(self, items: Sequence[Any], side: str = "queries") -> Mapping[str, torch.Tensor]:
+        """The tensors of the side's tower, their names preceded by ``image.`` or ``text.``."""
+        name = self._tower_of(items, side)
+        return {f"{name}.{key}": tensor for key, tensor in self._towers()[name].prepare(items, side).items()}
+
+    def forward(self, inputs: Mapping[str, torch.Tensor]) -> Encoded:
+        """The vectors of prepared inputs."""
+        name = next(iter(inputs)).split(".", 1)[0]
+        found = self._towers()[name]({key.split(".", 1)[1]: tensor for key, tensor in inputs.items()})
+        project = self.projections[name]
+        before = project(found.pooled if found.pre_norm is None else found.pre_norm)
+        tokens = found.tokens if found.tokens is None or found.tokens.shape[-1] != project.in_features else project(found.tokens)
+        return Encoded(nn.functional.normalize(before, dim=-1), tokens, None if tokens is None else found.mask, before)
+
+    def encode(self, items: Sequence[Any], batch_size: int = 32, progress: bool = False, side: str = "") -> torch.Tensor:
+        """(N, d) float32 on the CPU, dropout off. All items must belong to one side."""
+        return weights.encode(self, items, batch_size, side, progress)
+
+    @property
+    def truncated(self) -> Any:
+        """How many texts were cut, where the text tower counts them."""
+        return self.text.truncated
+
+    @property
+    def identity(self) -> str:
+        """sha256 of both towers' identities, the projections and the settings that change a vector."""
+        towers = [tower.identity for tower in self._towers().values()]
+        return weights.identity(self.projections, [self.dimension, self.image_side, *towers])
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``image/``, ``text/`` as the towers do and the projections beside them."""
+        place = Path(folder)
+        parts = {}
+        for name, tower in self._towers().items():
+            tower.save(place / name)
+            parts[name] = [type(tower).__module__, type(tower).__name__]
+        settings = {"dimension": self.dimension, "image_side": self.image_side, "parts": parts}
+        return weights.save(self.projections, place, _FILE, settings)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> TwoTowers:
+        """What :meth:`save` wrote. Raises CheckpointError where it is not there or broken."""
+        tensors, settings = weights.read(folder, _FILE, "image.two_towers")
+        towers = {name: _tower(Path(folder) / name, *settings["parts"][name]) for name in ("image", "text")}
+        made = cls(**towers, dimension=settings["dimension"], image_side=settings["image_side"])
+        made.projections.load_state_dict(tensors)
+        return made
+
+    def _towers(self) -> dict[str, Any]:
+        return {"image": self.image, "text": self.text}
+
+    def _tower_of(self, items: Sequence[Any], side: str) -> str:
+        if side in ("queries", "keys", "negatives"):
+            return "image" if (side == "queries") == (self.image_side == "queries") else "text"
+        kinds = {"text" if isinstance(item, str) else "image" for item in items} or {"image"}
+        if len(kinds) > 1:
+            raise DataError(f"image.two_towers: the items of {side or 'one call'} must all be texts or all be images")
+        return kinds.pop()
+
+
+def _tower(folder: Path, module: str, name: str) -> Any:
+    """The tower a folder holds. Only parts of dipole are named there; anything else is refused."""
+    if not module.startswith("dipole.modality.") or not name.isidentifier():
+        raise CheckpointError(f"{folder}: names a tower that is no part of dipole: {module}.{name}")
+    cls = getattr(importlib.import_module(module), name)
+    return cls.load(folder) if hasattr(cls, "load") else cls(model=str(folder))

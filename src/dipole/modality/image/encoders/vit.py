@@ -1,0 +1,92 @@
+"""A small vision transformer (arXiv:2010.11929): patches, positions, a [CLS] token, pre-norm blocks.
+
+    z_0 = [cls; W x_patch] + positions      z_l = z + MSA(LN z), then z + MLP(LN z)      v = normalise(W' LN(z_L)[cls])
+
+Shapes: B images, P = size / patch patches a side; ``tokens`` (B, 1 + P * P, d): [CLS], then the patches row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from dipole.core.encoded import Encoded
+from dipole.core.errors import ParameterError
+from dipole.core.part import at_least, between, part
+from dipole.modality import weights
+from dipole.modality.image.pixels import batch
+
+__all__ = ["ViT"]
+
+
+@part
+class ViT(nn.Module):
+    """Images -> unit vectors. Weights are drawn from torch's generator. Raises DataError for items that are no images."""
+
+    dimension: int = at_least(1, 64, "d")
+    size: int = at_least(2, 32, "pixels a side that images are brought to")
+    channels: int = at_least(1, 3, "1 for grey, 3 for colour")
+    patch: int = at_least(1, 4, "pixels a side of a patch")
+    width: int = at_least(4, 64, "of the transformer; a multiple of heads")
+    depth: int = at_least(1, 4, "blocks")
+    heads: int = at_least(1, 4, "attention heads")
+    dropout: float = between(0.0, 0.9, 0.0, "share of numbers set to 0 in train mode")
+
+    def __post_init__(self) -> None:
+        if self.size % self.patch:
+            raise ParameterError("image.vit", "patch", f"a divisor of size, {self.size}", self.patch)
+        if self.width % self.heads:
+            raise ParameterError("image.vit", "heads", f"a divisor of width, {self.width}", self.heads)
+        count = (self.size // self.patch) ** 2
+        self.patches = nn.Conv2d(self.channels, self.width, self.patch, self.patch)
+        self.cls = nn.Parameter(torch.randn(self.width) * 0.02)
+        self.positions = nn.Parameter(torch.randn(1 + count, self.width) * 0.02)
+        block = nn.TransformerEncoderLayer(
+            self.width, self.heads, 4 * self.width, self.dropout, nn.functional.gelu, batch_first=True, norm_first=True
+        )
+        self.blocks = nn.TransformerEncoder(block, self.depth, nn.LayerNorm(self.width), enable_nested_tensor=False)
+        for layer in self.blocks.layers:  # nn.TransformerEncoder copies one block; each draws weights of its own
+            layer.apply(_fresh)
+        self.top = nn.Linear(self.width, self.dimension, bias=False)
+
+    def prepare(self, items: Sequence[Any], side: str = "queries") -> Mapping[str, torch.Tensor]:
+        """``pixels`` (B, channels, size, size) float32 in 0 .. 1."""
+        return {"pixels": batch(items, self.channels, self.size, f"image.vit, {side}")}
+
+    def forward(self, inputs: Mapping[str, torch.Tensor]) -> Encoded:
+        """The vectors of prepared inputs."""
+        patches = self.patches(inputs["pixels"] * 2 - 1).flatten(2).transpose(1, 2)
+        start = torch.cat([self.cls.expand(len(patches), 1, -1), patches], 1) + self.positions
+        tokens = self.top(self.blocks(start))
+        mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        return Encoded(nn.functional.normalize(tokens[:, 0], dim=-1), tokens, mask, tokens[:, 0])
+
+    def encode(self, items: Sequence[Any], batch_size: int = 32, progress: bool = False, side: str = "") -> torch.Tensor:
+        """(N, d) float32 on the CPU, dropout off. ``side`` changes nothing here."""
+        return weights.encode(self, items, batch_size, side or "queries", progress)
+
+    @property
+    def identity(self) -> str:
+        """sha256 of the weights' bytes and the settings that change a vector."""
+        return weights.identity(self, {**weights.settings_of(self), "dropout": None})
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``vit.safetensors``, weights and settings, into ``folder``."""
+        return weights.save(self, folder, "vit.safetensors")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> ViT:
+        """What :meth:`save` wrote. Raises CheckpointError where it is not there or broken."""
+        return cast(ViT, weights.load(cls, folder, "vit.safetensors", "image.vit"))
+
+
+def _fresh(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.MultiheadAttention):
+        nn.init.xavier_uniform_(module.in_proj_weight)

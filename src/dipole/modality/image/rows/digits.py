@@ -1,0 +1,64 @@
+"""Handwritten digits, 8 x 8 pixels, 17 shades of grey, 1797 of them: scikit-learn's copy, so nothing is fetched.
+
+Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998 (CC BY 4.0).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from dipole.core.errors import ParameterError
+from dipole.core.extras import need
+from dipole.core.part import at_least, choice, part
+from dipole.core.protocols import Row
+
+__all__ = ["Digits"]
+
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+WORDINGS = ("the digit {}", "a handwritten {}", "the number {}", "somebody wrote {}", "an image of {}")
+_TRAIN = 1437  # four fifths; the last fifth is by other hands
+
+
+@part
+class Digits:
+    """Rows ``anchor`` (1, 8, 8) uint8, ``positive`` a caption such as "the digit seven", ``label`` 0 to 9."""
+
+    part: str = choice(("train", "test", "all"), "train", "the first four fifths, the last fifth, or both")
+    count: int = at_least(0, 0, "how many rows, from the start of the part; 0: all")
+    seed: int = at_least(0, 0, "decides the wording of the captions")
+
+    def __post_init__(self) -> None:
+        found: Any = need("sklearn.datasets", "image", "image.digits").load_digits()
+        places = {"train": range(_TRAIN), "test": range(_TRAIN, 1797), "all": range(1797)}[self.part]
+        if self.count > len(places):
+            raise ParameterError("image.digits", "count", f"at most {len(places)} for part {self.part}", self.count)
+        places = places[: self.count or None]
+        grey = torch.from_numpy(found.images[list(places)] * (255 / 16)).round().to(torch.uint8)[:, None]
+        chance = random.Random(self.seed)
+        rows = []
+        for image, label in zip(grey, found.target[list(places)].tolist(), strict=True):
+            name = NAMES[label] if chance.random() < 0.5 else str(label)
+            rows.append({"anchor": image, "positive": chance.choice(WORDINGS).format(name), "label": label})
+        digest = hashlib.sha256(grey.numpy().tobytes() + repr([row["positive"] for row in rows]).encode())
+        vars(self).update(_rows=rows, _fingerprint=digest.hexdigest())
+
+    def __len__(self) -> int:
+        return len(vars(self)["_rows"])
+
+    def __getitem__(self, index: int) -> Row:
+        rows: list[Row] = vars(self)["_rows"]
+        return rows[index]
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(vars(self)["_rows"])
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the pixels and the captions."""
+        found: str = vars(self)["_fingerprint"]
+        return found

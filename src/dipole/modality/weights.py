@@ -1,0 +1,82 @@
+"""What encoders made of plain torch share: weights and settings in one safetensors file, an identity, encoding in batches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dipole.core.errors import CheckpointError
+from dipole.core.extras import need
+from dipole.core.part import schema
+
+
+def settings_of(module: Any) -> dict[str, Any]:
+    """The values of a part's parameters."""
+    return {p.name: getattr(module, p.name) for p in schema(type(module))}
+
+
+def save(module: nn.Module, folder: str | Path, file: str, settings: Any = None) -> Path:
+    """Write weights and settings (left out: the part's own) into ``folder/file``, whole or not at all; the folder."""
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    tensors = need("safetensors.torch", "train", "saving an encoder")
+    temporary = place / f".{file}"
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    said = json.dumps(settings_of(module) if settings is None else settings)
+    tensors.save_file(weights, temporary, metadata={"settings": said})
+    temporary.replace(place / file)
+    return place
+
+
+def read(folder: str | Path, file: str, name: str) -> tuple[dict[str, torch.Tensor], Any]:
+    """Weights and settings. Raises CheckpointError where they are not there or broken."""
+    safetensors = need("safetensors", "train", f"loading {name}")
+    try:
+        with safetensors.safe_open(Path(folder) / file, framework="pt") as held:
+            return {key: held.get_tensor(key) for key in held.keys()}, json.loads(held.metadata()["settings"])  # noqa: SIM118
+    except Exception as error:
+        raise CheckpointError(f"{folder}: no {name} can be read from here ({type(error).__name__}: {error})") from error
+
+
+def load(cls: type, folder: str | Path, file: str, name: str) -> Any:
+    """What :func:`save` wrote of a part. Raises CheckpointError where it is not there or broken."""
+    tensors, settings = read(folder, file, name)
+    try:
+        module = cls(**settings)
+        module.load_state_dict(tensors)
+    except Exception as error:
+        raise CheckpointError(f"{folder}: no {name} can be made from what is here ({type(error).__name__}: {error})") from error
+    return module
+
+
+def identity(module: nn.Module, settings: Any) -> str:
+    """sha256 of the weights' bytes and the settings that change a vector."""
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+@torch.no_grad()
+def encode(encoder: Any, items: Sequence[Any], batch_size: int, side: str, progress: bool = False) -> torch.Tensor:
+    """(N, d) float32 on the CPU, dropout off, in the order given."""
+    training, device = encoder.training, next(encoder.parameters()).device
+    starts: Any = range(0, len(items), batch_size)
+    if progress:
+        starts = need("tqdm", "train", "a progress bar").tqdm(starts, desc="encode", unit="batch", leave=False)
+    encoder.eval()
+    try:
+        parts = []
+        for start in starts:
+            inputs = {name: t.to(device) for name, t in encoder.prepare(items[start : start + batch_size], side).items()}
+            parts.append(encoder(inputs).pooled.float().cpu())
+    finally:
+        encoder.train(training)
+    return torch.cat(parts) if parts else torch.empty(0, encoder.dimension)
