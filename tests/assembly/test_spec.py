@@ -160,7 +160,9 @@ def test_toml_text_is_read_back(tables: dict[str, object]) -> None:
 
 
 def test_parts_inside_parts(tmp_path: Path) -> None:
-    text = GOOD.replace('encoder = "toy.bag"', 'encoder = { use = "image.two_towers", dimension = 8, image = { use = "image.conv", width = 8 } }')
+    text = GOOD.replace(
+        'encoder = "toy.bag"', 'encoder = { use = "image.two_towers", dimension = 8, image = { use = "image.conv", width = 8 } }'
+    )
     spec = load(write(tmp_path, text))
     towers = build(spec).encoder
     assert (type(towers.image).__name__, towers.image.width, type(towers.text).__name__) == ("Conv", 8, "Bag")  # type: ignore[attr-defined]

@@ -201,7 +201,9 @@ def _line(text: str, variant: str, slot: str, number: int, key: str) -> int:
         if not own and (whole := re.search(rf"^\[{re.escape(table)}\]{until_header}", text, re.MULTILINE)):
             entry = re.compile(rf"^{slot}\s*=((?:.*\n(?!\w|\[))*.*)", re.MULTILINE).search(text, whole.start(1), whole.end(1))
             if entry:
-                inner = [(m.start(), m.end()) for m in re.compile(r"\{(?:[^{}]|\{[^{}]*\})*\}").finditer(text, entry.start(1), entry.end(1))]
+                inner = [
+                    (m.start(), m.end()) for m in re.compile(r"\{(?:[^{}]|\{[^{}]*\})*\}").finditer(text, entry.start(1), entry.end(1))
+                ]
                 own = inner or [(entry.start(), entry.end())]
         if number < len(own):
             start, stop = own[number]

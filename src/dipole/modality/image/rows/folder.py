@@ -1,7 +1,7 @@
 """Images from a folder of class folders, or from a CSV, TSV or JSONL file that names them.
 
-    photos/cat/1.jpg  photos/dog/7.png        label: the class folder's place in their order; positive: its name, as a caption
-    pairs.csv: image,caption                  paths count from the file's folder
+photos/cat/1.jpg  photos/dog/7.png        label: the class folder's place in their order; positive: its name, as a caption
+pairs.csv: image,caption                  paths count from the file's folder
 """
 
 from __future__ import annotations
