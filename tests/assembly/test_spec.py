@@ -172,7 +172,7 @@ def test_parts_inside_parts(tmp_path: Path) -> None:
     }  # fmt: skip
     assert resolved(again) == resolved(spec)
     for wrong, said in (
-        ('{ use = "image.conf" }', r"mine\.toml:6.*image: .*did you mean 'image\.conv'"),
+        ('{ use = "image.conf" }', r"mine\.toml:7.*image: .*did you mean 'image\.conv'"),
         ('{ use = "image.conv", widht = 8 }', "did you mean 'width'"),
         ('{ use = "image.conv", width = -8 }', "width must be a number of at least 4, got -8"),
         ("3", r'image must be a part: \{ use = "\.\.\." \} or its name, got 3'),
