@@ -19,10 +19,9 @@ from typing import Any
 
 import torch
 
+from dipole.evaluate.kinds.retrieval import Retrieval
+from dipole.evaluate.kinds.sts import STS
 from dipole.evaluate.report import write_json
-from dipole.evaluate.retrieval import evaluate_retrieval
-from dipole.evaluate.similarity import evaluate_similarity, read_similarity
-from dipole.evaluate.task import read_beir
 from dipole.modality.text.load import load_encoder
 
 PUBLISHED = {  # figure, tolerance, where it is from
@@ -39,12 +38,12 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path(default))
     data: Path = parser.parse_args().data
     encoder = load_encoder("minilm")
-    similarity = read_similarity(data / "sts/sts12-16_stsb/STSBenchmark/sts-test.csv", "sts-b test")
-    found = [evaluate_similarity(encoder.encode, similarity)]
+    similarity, retrieval = STS(), Retrieval()
+    task = similarity.read(str(data / "sts/sts12-16_stsb/STSBenchmark/sts-test.csv"), "sts-b test")
+    found = [similarity(task, encoder.encode)]
     encoder.truncated.reset()
-    found.append(
-        evaluate_retrieval(lambda texts: encoder.encode(texts, progress=True), read_beir(data / "retrieval/scifact/beir", name="scifact"))
-    )
+    corpus = retrieval.read(str(data / "retrieval/scifact/beir"), "scifact")
+    found.append(retrieval(corpus, lambda texts: encoder.encode(texts, progress=True)))
     figures: dict[str, Any] = {}
     for result in found:
         metric, published, tolerance, source = PUBLISHED[result.task]

@@ -14,7 +14,7 @@ import torch
 pytest.importorskip("ir_measures")
 
 from dipole.core.errors import DataError, UsageError
-from dipole.evaluate.retrieval import METRICS, evaluate_retrieval
+from dipole.evaluate.kinds.retrieval import Retrieval
 from dipole.evaluate.task import RetrievalTask, read_qrels, read_task
 
 
@@ -37,7 +37,7 @@ def random_task(seed: int, queries: int = 25, documents: int = 150) -> tuple[Ret
 
 def oracle(task: RetrievalTask, encode: Callable[[Sequence[str]], torch.Tensor]) -> dict[str, list[float]]:
     """The definitions, written as loops."""
-    found: dict[str, list[float]] = {name: [] for name in METRICS}
+    found: dict[str, list[float]] = {name: [] for name in Retrieval().definitions()}
     for query, text in zip(task.query_ids, task.queries, strict=True):
         judged = {d: g for d, g in task.relevant[query].items() if g > 0}
         if not judged:
@@ -59,11 +59,11 @@ def oracle(task: RetrievalTask, encode: Callable[[Sequence[str]], torch.Tensor])
 @pytest.mark.parametrize("seed", range(3))
 def test_metrics_against_loops(seed: int) -> None:
     task, encode = random_task(seed)
-    result = evaluate_retrieval(encode, task, samples=200)
+    result = Retrieval()(task, encode, samples=200)
     wanted = oracle(task, encode)
     assert set(result.metrics) == {"ndcg@10", "mrr@10", "recall@1", "recall@10", "recall@100", "map"}
     for name, values in wanted.items():
-        np.testing.assert_allclose(result.per_query[name], values, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(result.per_item[name], values, atol=1e-6, err_msg=name)
         assert result.metrics[name] == pytest.approx(np.mean(values))
         low, high = result.intervals[name]
         assert low <= result.metrics[name] <= high
@@ -73,39 +73,39 @@ def test_graded_relevance_counts() -> None:
     encode = table({"q": [1.0, 0.0], "good": [0.8, 0.6], "best": [0.6, 0.8]})
     task = RetrievalTask("graded", ["1"], ["q"], ["a", "b"], ["good", "best"], {"1": {"a": 1, "b": 2}})
     wanted = (1 + 2 / math.log2(3)) / (2 + 1 / math.log2(3))
-    assert evaluate_retrieval(encode, task).metrics["ndcg@10"] == pytest.approx(wanted)
+    assert Retrieval()(task, encode).metrics["ndcg@10"] == pytest.approx(wanted)
 
 
 def test_ties_go_to_the_earlier_document() -> None:
     encode = table({"q": [1.0, 0.0], "x": [2.0, 0.0], "y": [3.0, 0.0]})
     for names, rank in ((["x", "y"], 2), (["y", "x"], 1)):
         task = RetrievalTask("ties", ["1"], ["q"], names, names, {"1": {"y": 1}})
-        assert evaluate_retrieval(encode, task).per_query["first_relevant_rank"] == [rank]
+        assert Retrieval()(task, encode).per_item["first_relevant_rank"] == [rank]
 
 
 def test_a_querys_own_document_is_left_out_unless_judged() -> None:
     encode = table({"q": [1.0, 0.0], "T q": [1.0, 0.1], "b": [0.0, 1.0]})
     task = RetrievalTask("self", ["1"], ["q"], ["1", "2"], ["T q", "b"], {"1": {"2": 1}})
-    result = evaluate_retrieval(encode, task)
+    result = Retrieval()(task, encode)
     assert (result.metrics["mrr@10"], result.counts["self_matches_left_out"]) == (1.0, 1)
     judged = RetrievalTask("self", ["1"], ["q"], ["1", "2"], ["T q", "b"], {"1": {"1": 1}})
-    assert evaluate_retrieval(encode, judged).counts["self_matches_left_out"] == 0
+    assert Retrieval()(judged, encode).counts["self_matches_left_out"] == 0
     by_chance = RetrievalTask("chance", ["1"], ["q"], ["1", "2"], ["b", "T q"], {"1": {"2": 1}})
-    assert evaluate_retrieval(encode, by_chance).counts["self_matches_left_out"] == 0
+    assert Retrieval()(by_chance, encode).counts["self_matches_left_out"] == 0
 
 
 def test_queries_without_relevant_documents_are_counted_and_left_out() -> None:
     encode = table({"a": [1.0, 0.0], "b": [0.0, 1.0]})
     task = RetrievalTask("none", ["1", "2"], ["a", "b"], ["a", "b"], ["a", "b"], {"1": {"a": 1}, "2": {"a": 0}})
-    result = evaluate_retrieval(encode, task)
+    result = Retrieval()(task, encode)
     assert (result.counts["queries"], result.counts["queries_without_relevant"], result.metrics["mrr@10"]) == (1, 1, 1.0)
     with pytest.raises(DataError, match="no query has a relevant document"):
-        evaluate_retrieval(encode, RetrievalTask("none", ["2"], ["b"], ["a", "b"], ["a", "b"], {"2": {"a": 0}}))
+        Retrieval()(RetrievalTask("none", ["2"], ["b"], ["a", "b"], ["a", "b"], {"2": {"a": 0}}), encode)
 
 
 def test_a_corpus_of_one_document_works_and_says_so() -> None:
     task = RetrievalTask.from_pairs([("a", "b")])
-    result = evaluate_retrieval(table({"a": [1.0, 0.0], "b": [0.0, 1.0]}), task)
+    result = Retrieval()(task, table({"a": [1.0, 0.0], "b": [0.0, 1.0]}))
     assert result.metrics["recall@10"] == 1.0
     assert "one document" in result.notes[0]
 
@@ -114,9 +114,9 @@ def test_nan_vectors_are_refused() -> None:
     task = RetrievalTask.from_pairs([("a", "b"), ("c", "d")])
     vectors = {"a": [1.0, 0.0], "b": [0.0, 1.0], "c": [1.0, 1.0], "d": [math.nan, 1.0]}
     with pytest.raises(DataError, match=r"1 of 2 vectors of the documents hold NaN.*item 1.*'d'"):
-        evaluate_retrieval(table(vectors), task)
-    with pytest.raises(DataError, match=r"one vector per text"):
-        evaluate_retrieval(lambda texts: torch.ones(1, 2), task)
+        Retrieval()(task, table(vectors))
+    with pytest.raises(DataError, match=r"one vector per item"):
+        Retrieval()(task, lambda texts: torch.ones(1, 2))
 
 
 def test_pairs_with_equal_texts_are_one_document() -> None:
@@ -142,7 +142,7 @@ def test_beir_folder_title_and_text_and_odd_judgements(tmp_path: Path) -> None:
     assert list(task.documents) == ["T x", "y"]
     assert list(task.query_ids) == ["1"]
     assert task.counts == {"queries_without_judgements": 1, "judged_queries_missing": 1, "judgements_outside_corpus": 1}
-    result = evaluate_retrieval(table({"q": [1.0, 0.0], "T x": [1.0, 0.1], "y": [0.0, 1.0]}), task)
+    result = Retrieval()(task, table({"q": [1.0, 0.0], "T x": [1.0, 0.1], "y": [0.0, 1.0]}))
     assert result.metrics["recall@10"] == 0.5  # the document outside the corpus stays a miss
     assert result.counts["judgements_outside_corpus"] == 1
 
@@ -189,13 +189,13 @@ def test_a_file_of_pairs_is_a_task(tmp_path: Path) -> None:
     assert list(read_task(tmp_path / "pairs.csv").documents) == ["x", "y"]
 
 
-def test_per_query_scores_on_disk(tmp_path: Path) -> None:
+def test_per_item_scores_on_disk(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     task, encode = random_task(9)
-    result = evaluate_retrieval(encode, task)
-    held = pq.read_table(result.write_per_query(tmp_path)).to_pydict()
-    assert held["query_id"] == result.per_query["query_id"]
+    result = Retrieval()(task, encode)
+    held = pq.read_table(result.write_per_item(tmp_path)).to_pydict()
+    assert held["query_id"] == result.per_item["query_id"]
     assert np.mean(held["ndcg@10"]) == pytest.approx(result.metrics["ndcg@10"])
     assert [p.name for p in tmp_path.iterdir()] == ["random.parquet"]
     json.dumps(result.to_json(), allow_nan=False)

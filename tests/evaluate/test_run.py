@@ -23,7 +23,7 @@ def test_evaluate_writes_figures_under_the_tasks_names(tmp_path: Path, capsys: p
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("query,answer\ncapital of France,Paris is the French capital\nhow to boil eggs,Put the eggs in hot water\n")
     target = tmp_path / "out" / "figures.json"
-    run("minilm", [f"sts:{sts}", f"small=retrieval:{pairs}"], json=target, per_query=tmp_path / "scores")
+    run("minilm", [f"sts:{sts}", f"small=retrieval:{pairs}"], json=target, per_item=tmp_path / "scores")
     found = json.loads(target.read_text())
     assert set(found) == {f"sts:{sts}", "small"}
     assert found[f"sts:{sts}"]["spearman"] > 0.7

@@ -10,18 +10,21 @@ import typer
 
 def run(
     model: Annotated[str, typer.Argument(help="minilm, a model folder, a run folder, or a hub id.")],
-    task: Annotated[list[str], typer.Option(help="KIND:PLACE or NAME=KIND:PLACE; may be repeated.")],
+    task: Annotated[list[str] | None, typer.Option(help="KIND:PLACE or NAME=KIND:PLACE; may be repeated.")] = None,
+    suite: Annotated[Path | None, typer.Option(help="A TOML file of tasks and their options.")] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures here: {task name: {metric: value, ...}}.")] = None,
-    per_query: Annotated[Path | None, typer.Option(help="Write one Parquet file a task, one row a query, into this folder.")] = None,
+    per_item: Annotated[
+        Path | None, typer.Option("--per-item", "--per-query", help="Write one Parquet file a task, one row an item, into this folder.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts encoded at once.")] = 32,
     max_tokens: Annotated[int, typer.Option(min=0, help="Cut texts to this length; 0 for the model's own limit.")] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of every draw.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar, no table.")] = False,
 ) -> None:
-    """Measure a model: retrieval and similarity, with 95% intervals.
+    """Measure a model on files of many kinds (retrieval, similarity, classification ...), with 95% intervals.
 
-    sts:FILE.tsv holds sentence1, sentence2, score. retrieval:FOLDER is in BEIR layout (retrieval:FOLDER@SPLIT for another split than
-    test), retrieval:FILE a file of pairs. A task's key in the JSON is its name, or the whole text of the option where it has none.
+    A task is KIND:PLACE; docs/evaluate.md has every kind with the files it reads, or a wrong KIND lists them. Options of a kind are set in a suite file. A task's key in
+    the JSON is its name, or the whole text of the option where it has none.
 
     Example:
         dipole evaluate minilm --task sts:stsb.tsv --task scifact=retrieval:scifact --json figures.json
@@ -34,10 +37,10 @@ def run(
     from dipole.evaluate.run import evaluate_encoder, read_tasks
     from dipole.modality.text.encoders.transformer import Transformer
 
-    tasks = read_tasks(task)
+    tasks = read_tasks(task or [], suite)
     encoder = Transformer(model=model, max_tokens=max_tokens)
     progress = not quiet and sys.stderr.isatty()
-    found = evaluate_encoder(encoder, tasks, batch_size=batch_size, seed=seed, progress=progress, per_query=per_query)
+    found = evaluate_encoder(encoder, tasks, batch_size=batch_size, seed=seed, progress=progress, per_item=per_item)
     if json is not None:
         write_json(json, {name: entry | {"model_name": model} for name, entry in found.items()})
     if quiet:

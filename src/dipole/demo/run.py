@@ -154,11 +154,12 @@ def _cut(encoder: Any, halves: Split) -> str:
 
 def _measure(encoder: Any, rows: CodePairs) -> dict[str, Any]:
     """Metric -> (N,) values, one a held-out docstring."""
-    from dipole.evaluate.retrieval import evaluate_retrieval
+    from dipole.evaluate.kinds.retrieval import Retrieval
     from dipole.evaluate.task import RetrievalTask
 
-    found = evaluate_retrieval(lambda texts: encoder.encode(texts, batch_size=64), RetrievalTask.from_pairs(rows, "held-out"), samples=1000)
-    return {name: found.per_query[name] for name in METRICS}
+    task = RetrievalTask.from_pairs(rows, "held-out")
+    found = Retrieval()(task, lambda texts: encoder.encode(texts, batch_size=64), samples=1000)
+    return {name: found.per_item[name] for name in METRICS}
 
 
 def _train(encoder: Any, rows: CodePairs, settings: Settings, data: str, output: Path, resume: bool) -> None:

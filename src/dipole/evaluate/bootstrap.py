@@ -8,7 +8,7 @@ Percentile intervals (Efron 1979) over items drawn with replacement; seeded, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,6 +49,66 @@ def statistic_interval(
     found = np.concatenate([statistic(*(c[drawn] for c in data)) for drawn in _draws(len(data[0]), seed, samples)])
     found = found[np.isfinite(found)]
     return _percentiles(found, level) if len(found) else (float("nan"), float("nan"))
+
+
+def mean_intervals(columns: Mapping[str, ArrayLike], seed: int = 0, samples: int = 2_000) -> dict[str, tuple[float, float]]:
+    """Name -> (low, high) of the mean of each (N,) column, all over the same draws."""
+    data = {name: _numbers(name, column) for name, column in columns.items()}
+    stacked = np.stack(list(data.values()))
+    means = np.concatenate([stacked[:, drawn].mean(axis=2) for drawn in _draws(stacked.shape[1], seed, samples)], axis=1)
+    return {name: _percentiles(row, 0.95) for name, row in zip(data, means, strict=True)}
+
+
+def weighted_intervals(
+    sizes: int | Sequence[int],
+    statistic: Callable[[Floats], Mapping[str, ArrayLike]],
+    seed: int = 0,
+    samples: int = 2_000,
+    level: float = 0.95,
+) -> dict[str, tuple[float, float]]:
+    """Name -> (low, high) of statistics that take how often each item was drawn: ``statistic`` maps (S, N) counts to (S,) numbers.
+
+    ``sizes``: N, or the sizes of groups that are drawn separately and lie one after the other, so that each keeps its size.
+    Undefined resamples (NaN) are left out; where all are, the bounds are NaN.
+    """
+    groups = [sizes] if isinstance(sizes, int) else list(sizes)
+    found: dict[str, list[Floats]] = {}
+    for drawn in _counts(groups, seed, samples):
+        for name, values in statistic(drawn).items():
+            found.setdefault(name, []).append(np.asarray(values, dtype=np.float64))
+    bounds = {}
+    for name, parts in found.items():
+        values = np.concatenate(parts)
+        values = values[np.isfinite(values)]
+        bounds[name] = _percentiles(values, level) if len(values) else (float("nan"), float("nan"))
+    return bounds
+
+
+def sums_by(weights: Floats, codes: ArrayLike, size: int) -> Floats:
+    """(S, N) weights and (N,) codes from 0 to size - 1 -> (S, size) sums."""
+    which = np.asarray(codes, dtype=np.int64)
+    order = np.argsort(which, kind="stable")
+    present, starts = np.unique(which[order], return_index=True)
+    sums = np.zeros((len(weights), size))
+    if len(present):
+        sums[:, present] = np.add.reduceat(weights[:, order], starts, axis=1)
+    return sums
+
+
+def _counts(groups: Sequence[int], seed: int, samples: int) -> Iterator[Floats]:
+    if samples < 1:
+        raise ParameterError("bootstrap", "samples", "a whole number above 0", samples)
+    if min(groups) < 1:
+        raise DataError("bootstrap: every group must hold at least one item", value=list(groups))
+    chance = np.random.default_rng(seed)
+    block = max(1, _BLOCK // sum(groups))
+    for start in range(0, samples, block):
+        rows = min(block, samples - start)
+        parts = []
+        for n in groups:
+            drawn = chance.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
+            parts.append(np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n))
+        yield np.concatenate(parts, axis=1).astype(np.float64)
 
 
 def _draws(n: int, seed: int, samples: int) -> Iterator[NDArray[np.int64]]:

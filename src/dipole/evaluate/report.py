@@ -24,42 +24,39 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def table(found: dict[str, dict[str, Any]]) -> Any:
-    """A Rich table: task, metric, figure, 95% interval."""
+    """A Rich table: task, metric (the primary one marked), figure, 95% interval, over how many items."""
     from rich.table import Table
 
     shown = Table(box=None, pad_edge=False)
     for title, side in (("task", "left"), ("metric", "left"), ("value", "right"), ("95% interval", "right"), ("over", "right")):
         shown.add_column(title, justify=side, overflow="fold")  # type: ignore[arg-type]
     for task, entry in found.items():
-        for place, (metric, bounds) in enumerate(entry["interval"].items()):
-            over = (
-                f"{entry['counts'].get('queries', entry['counts'].get('pairs'))} {'queries' if 'queries' in entry['counts'] else 'pairs'}"
-            )
-            shown.add_row(
-                "" if place else task,
-                metric,
-                f"{entry[metric]:.4f}",
-                f"{bounds[0]:.4f} .. {bounds[1]:.4f}",
-                "" if place else over,
-            )
+        over = f"{entry['counts'][entry['unit']]} {entry['unit']}"
+        for place, (metric, (low, high)) in enumerate(entry["interval"].items()):
+            name = f"{metric} *" if metric == entry["primary_metric"] else metric
+            bounds = f"{low:.4f} .. {high:.4f}" if low == low else "undefined"
+            shown.add_row("" if place else task, name, f"{entry[metric]:.4f}", bounds, "" if place else over)
     return shown
 
 
 def remarks(entry: dict[str, Any]) -> list[str]:
-    """What a reader should know about the figures: texts cut, queries or judgements left out, notes."""
+    """What a reader should know about the figures: texts cut, items or judgements left out, notes."""
     said = list(entry["notes"])
     cut = entry["truncated"]
     if cut["texts"]:
         said.append(f"{cut['texts']} of {cut['of']} texts were cut to {cut['max_tokens']} tokens")
-    words = {
-        "queries_without_relevant": "queries without a relevant document were left out",
-        "queries_without_judgements": "queries without a judgement were left out",
-        "judged_queries_missing": "judged queries are not in the file of queries",
-        "judgements_outside_corpus": "judgements name a document outside the corpus and count as misses",
-        "self_matches_left_out": "queries' own documents were left out",
-    }
-    said += [f"{entry['counts'][key]} {text}" for key, text in words.items() if entry["counts"].get(key)]
-    return said
+    return said + [f"{entry['counts'][key]} {text}" for key, text in REMARKS.items() if entry["counts"].get(key)]
+
+
+# Counts that a reader should hear of where they are not 0.
+REMARKS = {
+    "queries_without_relevant": "queries without a relevant document were left out",
+    "queries_without_judgements": "queries without a judgement were left out",
+    "judged_queries_missing": "judged queries are not in the file of queries",
+    "judgements_outside_corpus": "judgements name a document outside the corpus and count as misses",
+    "self_matches_left_out": "queries' own documents were left out",
+    "zero_vectors": "vectors are zero and have cosine 0 with everything",
+}
 
 
 def _finite(value: Any) -> Any:

@@ -11,6 +11,11 @@ from dipole.core.errors import DataError, UsageError
 from dipole.core.protocols import Row
 from dipole.rows.read import lines, records
 
+FILES = (
+    "FOLDER in BEIR layout (corpus.jsonl, queries.jsonl, qrels/test.tsv), FOLDER@SPLIT for another split; or a FILE of pairs "
+    "(anchor and positive, or query and answer ...), in which each anchor looks for its positives among those of all rows"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class RetrievalTask:
@@ -22,15 +27,15 @@ class RetrievalTask:
 
     name: str
     query_ids: Sequence[str]
-    queries: Sequence[str]
+    queries: Sequence[Any]
     document_ids: Sequence[str]
-    documents: Sequence[str]
+    documents: Sequence[Any]
     relevant: Mapping[str, Mapping[str, int]]
     counts: Mapping[str, int] = field(default_factory=dict)  # what reading left out
 
     def __post_init__(self) -> None:
         for what, ids, texts in (("queries", self.query_ids, self.queries), ("documents", self.document_ids, self.documents)):
-            if not texts or len(ids) != len(texts):
+            if not len(texts) or len(ids) != len(texts):
                 raise DataError(f"task {self.name}: {what} must be at least one, with one id each", value=(len(ids), len(texts)))
             if len(set(ids)) != len(ids):
                 raise DataError(f"task {self.name}: the ids of {what} must differ", value=_first_twice(ids))
@@ -107,14 +112,20 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
             continue
         if len(fields) not in (3, 4):
             raise DataError("a judgement must have 3 fields (query, document, grade) or TREC's 4", path=path, line=line, value=text)
-        query, document, grade = fields[0], fields[-2], fields[-1]
-        try:
-            judged.setdefault(query, {})[document] = int(grade)
-        except ValueError:
-            raise DataError("a grade must be a whole number", path=path, line=line, value=grade) from None
+        query, document, grade = fields[0], fields[-2], _grade(fields[-1], path, line)
+        if judged.setdefault(query, {}).setdefault(document, grade) != grade:
+            rule = f"query {query!r} has judged document {document!r} before, with another grade"
+            raise DataError(rule, path=path, line=line, value=grade, remedy="keep one of the two lines")
     if not judged:
         raise DataError("the file holds no judgements", path=path)
     return judged
+
+
+def _grade(text: str, path: Path, line: int) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise DataError("a grade must be a whole number", path=path, line=line, value=text) from None
 
 
 def _texts(path: Path, titled: bool) -> tuple[list[str], list[str]]:

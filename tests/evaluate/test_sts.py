@@ -15,7 +15,8 @@ pytest.importorskip("scipy")
 from scipy import stats
 
 from dipole.core.errors import DataError, UsageError
-from dipole.evaluate.similarity import SimilarityTask, evaluate_similarity, read_similarity
+from dipole.evaluate.kinds.sts import STS
+from dipole.evaluate.scored_pairs import ScoredPairs, read_scored_pairs
 
 
 def at_angles(texts: Sequence[str]) -> torch.Tensor:
@@ -28,8 +29,8 @@ def test_correlations_are_scipys_of_the_cosine() -> None:
     chance = np.random.default_rng(0)
     first, second = chance.uniform(0, 1.5, 80), chance.uniform(0, 1.5, 80)
     gold = np.round(5 * np.cos(first - second) + chance.normal(size=80) * 0.3)
-    task = SimilarityTask("angles", [str(a) for a in first], [str(a) for a in second], gold.tolist())
-    result = evaluate_similarity(at_angles, task)
+    task = ScoredPairs("angles", [str(a) for a in first], [str(a) for a in second], gold.tolist())
+    result = STS()(task, at_angles)
     cosine = np.cos(first - second)
     assert result.metrics["spearman"] == pytest.approx(stats.spearmanr(cosine, gold).statistic, abs=2e-3)
     assert result.metrics["pearson"] == pytest.approx(stats.pearsonr(cosine, gold).statistic, abs=1e-5)
@@ -54,7 +55,7 @@ def test_correlations_are_scipys_of_the_cosine() -> None:
 )
 def test_files_of_every_form(tmp_path: Path, content: str) -> None:
     (tmp_path / "sts.tsv").write_text(content)
-    task = read_similarity(tmp_path / "sts.tsv")
+    task = read_scored_pairs(tmp_path / "sts.tsv")
     assert (list(task.first), list(task.second), list(task.scores)) == (["a", "c", "e"], ["b", "d", "f"], [1.0, 2.5, 5.0])
 
 
@@ -73,22 +74,18 @@ def test_files_of_every_form(tmp_path: Path, content: str) -> None:
 def test_bad_files(tmp_path: Path, content: str, says: str) -> None:
     (tmp_path / "sts.tsv").write_text(content)
     with pytest.raises(DataError, match=says):
-        read_similarity(tmp_path / "sts.tsv")
+        read_scored_pairs(tmp_path / "sts.tsv")
 
 
 def test_undefined_correlations_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
-        read_similarity(tmp_path / "none.tsv")
+        read_scored_pairs(tmp_path / "none.tsv")
     with pytest.raises(DataError, match="gold scores are all equal"):
-        evaluate_similarity(at_angles, SimilarityTask("flat", ["1", "2", "3"], ["1", "1", "1"], [2.0, 2.0, 2.0]))
+        STS()(ScoredPairs("flat", ["1", "2", "3"], ["1", "1", "1"], [2.0, 2.0, 2.0]), at_angles)
     with pytest.raises(DataError, match="cosines are all equal"):
-        evaluate_similarity(
-            lambda texts: torch.ones(len(texts), 2), SimilarityTask("flat", ["1", "2", "3"], ["4", "5", "6"], [1.0, 2.0, 3.0])
-        )
+        STS()(ScoredPairs("flat", ["1", "2", "3"], ["4", "5", "6"], [1.0, 2.0, 3.0]), lambda texts: torch.ones(len(texts), 2))
     with pytest.raises(DataError, match="NaN"):
-        evaluate_similarity(
-            lambda texts: torch.full((len(texts), 2), math.nan), SimilarityTask("nan", ["1", "2", "3"], ["4", "5", "6"], [1.0, 2, 3])
-        )
+        STS()(ScoredPairs("nan", ["1", "2", "3"], ["4", "5", "6"], [1.0, 2, 3]), lambda texts: torch.full((len(texts), 2), math.nan))
 
 
 @pytest.mark.slow
@@ -99,6 +96,6 @@ def test_the_published_figure_of_minilm_on_stsb(data_folder: Path) -> None:
     path = data_folder / "sts" / "sts12-16_stsb" / "STSBenchmark" / "sts-test.csv"
     if not path.is_file():
         pytest.skip(f"no STS-B at {path}")
-    task = read_similarity(path)
+    task = read_scored_pairs(path)
     assert len(task.scores) == 1379
-    assert evaluate_similarity(load_encoder("minilm").encode, task).metrics["spearman"] == pytest.approx(0.8203, abs=0.0005)
+    assert STS()(task, load_encoder("minilm").encode).metrics["spearman"] == pytest.approx(0.8203, abs=0.0005)
