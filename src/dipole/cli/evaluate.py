@@ -23,8 +23,8 @@ def run(
 ) -> None:
     """Measure a model on files of many kinds (retrieval, similarity, classification ...), with 95% intervals.
 
-    A task is KIND:PLACE; docs/evaluate.md has every kind with the files it reads, or a wrong KIND lists them. Options of a kind are set in a suite file. A task's key in
-    the JSON is its name, or the whole text of the option where it has none.
+    A task is KIND:PLACE: docs/evaluate.md has every kind with the files it reads. Options of a kind are set in a suite file. A task's
+    key in the JSON is its name, or the whole text of the option where it has none.
 
     Example:
         dipole evaluate minilm --task sts:stsb.tsv --task scifact=retrieval:scifact --json figures.json

@@ -64,24 +64,24 @@ class Sides:
         self.counts["zero_vectors"] += zeros
         if len(norms) > 1 and bool((vectors == vectors[0]).all()):
             self.notes += (f"all vectors of the {what} are equal: figures say what chance and ties give",)
-        unit = vectors / norms.clamp_min(torch.finfo(torch.float32).tiny)[:, None]
+        unit: torch.Tensor = vectors / norms.clamp_min(torch.finfo(torch.float32).tiny)[:, None]
         if len(distinct) == len(items):
             return unit
         at = {text: place for place, text in enumerate(distinct)}
-        return unit[[at[text] for text in items]]
+        return unit.index_select(0, torch.tensor([at[text] for text in items]))
 
 
 def _checked(vectors: Any, items: Sequence[Any], what: str) -> torch.Tensor:
-    vectors = vectors if isinstance(vectors, torch.Tensor) else _tensor(vectors)
-    if vectors.dim() != 2 or len(vectors) != len(items) or not vectors.shape[1]:
-        raise DataError(f"encode must return one vector per item, ({len(items)}, d), for the {what}", value=tuple(vectors.shape))
-    vectors = vectors.detach().float().cpu()
-    broken = (~torch.isfinite(vectors).all(dim=1)).nonzero().flatten()
+    found = vectors if isinstance(vectors, torch.Tensor) else _tensor(vectors)
+    if found.dim() != 2 or len(found) != len(items) or not found.shape[1]:
+        raise DataError(f"encode must return one vector per item, ({len(items)}, d), for the {what}", value=tuple(found.shape))
+    found = found.detach().float().cpu()
+    broken = (~torch.isfinite(found).all(dim=1)).nonzero().flatten()
     if len(broken):
-        rule = f"{len(broken)} of {len(vectors)} vectors of the {what} hold NaN or infinity, the first is that of item {int(broken[0])}"
+        rule = f"{len(broken)} of {len(found)} vectors of the {what} hold NaN or infinity, the first is that of item {int(broken[0])}"
         remedy = "the model is broken: train it with a smaller learning rate or in float32"
         raise DataError(rule, value=items[int(broken[0])], remedy=remedy)
-    return vectors
+    return found
 
 
 def _tensor(vectors: Any) -> torch.Tensor:

@@ -41,7 +41,7 @@ class Retrieval:
 
     def definitions(self) -> dict[str, str]:
         return {
-            "ndcg@10": "discounted cumulative gain of the first 10 documents over that of the ideal order; gain is the grade, discount log2(rank + 1)",
+            "ndcg@10": "sum of grade / log2(rank + 1) over the first 10 documents, divided by that of the ideal order",
             "mrr@10": "1 / rank of the first relevant document, 0 beyond rank 10",
             "recall@1": "share of the query's relevant documents that rank first",
             "recall@10": "share of the query's relevant documents among the first 10",
