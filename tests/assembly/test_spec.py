@@ -87,6 +87,8 @@ def test_extends_one_level(tmp_path: Path) -> None:
         ("batch_size = 8", "batch_size = 8.5", 14, "batch_size must be a whole number"),
         ("bias = -5.0", 'bias = "x"', 17, "bias must be a finite number, got 'x'"),
         ("weight = 2", 'weight = "2"', 10, "weight must be a number"),
+        ("weight = 2", "weight = -2", 10, "weight must be a number of at least 0, got -2"),
+        ("weight = 2", "weight = nan", 10, "weight must be a number of at least 0, got nan"),
     ],
 )
 def test_errors_in_parts_name_file_line_and_remedy(tmp_path: Path, old: str, new: str, line: int, expected: str) -> None:

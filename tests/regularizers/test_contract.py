@@ -12,7 +12,7 @@ from dipole.core.errors import DegenerateBatchError
 from dipole.core.part import is_part
 from dipole.train.step import Objective, backward
 from tests.regularizers.catalogue import REGULARIZERS
-from tests.train.stand_in import Bag, Sentences
+from tests.train.stand_in import Sentences
 
 N, D = 12, 6
 
@@ -112,7 +112,8 @@ def test_a_single_item_is_refused(name):
 
 
 def gradients(name, cached, autocast=False):
-    encoder, case = Bag(seed=3, dropout=0.3), REGULARIZERS[name]
+    case = REGULARIZERS[name]
+    encoder = case.encoder(seed=3, dropout=0.3)
     objective = Objective(case.views(), torch.nn.Identity(), [made(name, torch.float32)], [0.5])
     torch.manual_seed(11)
     batch = objective.views([{**row, "label": i % 4} for i, row in enumerate(Sentences(14))])

@@ -13,14 +13,15 @@ from dipole.pairwise.scores.scaled_cosine import ScaledCosine
 from dipole.train.ranks import average_gradients, reach_of
 from dipole.train.step import Objective, backward
 from tests.regularizers.catalogue import REGULARIZERS
-from tests.train.stand_in import Bag, Sentences
+from tests.train.stand_in import Sentences
 
 CUT, ROWS = 5, 13
 
 
 def found(name, rows, world, cached, beside=False):
     """The reported share and all gradients. ``beside``: a loss over pairs comes along, which must see its own rows as before."""
-    case, encoder = REGULARIZERS[name], Bag(dropout=0.0).double()
+    case = REGULARIZERS[name]
+    encoder = case.encoder(dropout=0.0).double()
     losses = [case.make(), *([InfoNCE(temperature=1.0)] if beside else [])]
     objective = Objective(case.views(), ScaledCosine(), losses, [0.5, 2.0][: len(losses)], reach=reach_of(world), world_size=world).double()
     torch.manual_seed(world + rows[0]["label"])  # ranks do not share their generators

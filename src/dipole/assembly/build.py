@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -135,8 +136,8 @@ def _checked_at(slot: str, entry: Mapping[str, Any], complete: bool, place: Call
             remedy = "give --data FILE" if slot == "rows" else f"set {slot}.{name}"
             raise UsageError(f"{place('use')}: {use} needs {name}{told}; {remedy}")
     weight = entry.get("weight", 1.0)
-    if "weight" in reserved and (isinstance(weight, bool) or not isinstance(weight, (int, float))):
-        raise ParameterError(f"{place('weight')}: {use}", "weight", "a number", weight)
+    if "weight" in reserved and (isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf):
+        raise ParameterError(f"{place('weight')}: {use}", "weight", "a number of at least 0", weight)
     values = {name: given.get(name, p.default if p.default is not REQUIRED else None) for name, p in parameters.items()}
     return Choice(slot, use, cls, given, values, float(weight))
 

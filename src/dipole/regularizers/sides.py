@@ -18,7 +18,28 @@ READS = ("pooled", "pre_norm")
 
 def each_side(sides: Mapping[str, Encoded], term: str, least: int = 2) -> list[torch.Tensor]:
     """(B, d) of each side, before normalisation where the encoder keeps that; at least ``least`` items."""
-    found = [wide(sides[name].unnormalised) for name in ("queries", "keys") if name in sides]
+    return _enough([wide(side.unnormalised) for side in _sides(sides)], term, least)
+
+
+def pooled_sides(sides: Mapping[str, Encoded], term: str, least: int = 2) -> list[torch.Tensor]:
+    """(B, d) of each side as losses see it; at least ``least`` items."""
+    return _enough([wide(side.pooled) for side in _sides(sides)], term, least)
+
+
+def meta_of(sides: Mapping[str, Encoded], term: str, name: str) -> list[torch.Tensor]:
+    """A further tensor of each side, from the encoder or the views. Raises DataError where a side has none."""
+    for side in _sides(sides):
+        if name not in side.meta:
+            known = ", ".join(sorted(side.meta)) or "nothing"
+            raise DataError(f"{term}: reads meta[{name!r}] of every side, but there is {known}", remedy="use an encoder or views that give it")
+    return [side.meta[name] for side in _sides(sides)]
+
+
+def _sides(sides: Mapping[str, Encoded]) -> list[Encoded]:
+    return [sides[name] for name in ("queries", "keys") if name in sides]
+
+
+def _enough(found: list[torch.Tensor], term: str, least: int) -> list[torch.Tensor]:
     for vectors in found:
         if len(vectors) < least:
             raise DegenerateBatchError(

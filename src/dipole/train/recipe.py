@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
@@ -37,3 +38,5 @@ class Recipe:
             raise UsageError("Recipe: at least one data set and one loss are needed")
         if self.weights and len(self.weights) != len(self.losses):
             raise UsageError(f"Recipe: one weight per loss, got {len(self.weights)} for {len(self.losses)}")
+        if not all(0 <= weight < math.inf for weight in self.weights):
+            raise UsageError(f"Recipe: weights must be numbers of at least 0, got {self.weights}")
