@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from dipole.core.encoded import Encoded
-from dipole.regularizers import Anisotropy, Covariance, CrossCorrelation, EffectiveRank, Structure, Variance
 from dipole.core.vectors import wide
+from dipole.regularizers import Anisotropy, Covariance, CrossCorrelation, EffectiveRank, Structure, Variance
 from dipole.views.aligned import Aligned
 from tests.train.stand_in import Bag
 
@@ -34,7 +34,9 @@ class FrozenBeside(Bag):
     """A bag of words that also hands on a frozen vector of each item: its histogram of words, turned."""
 
     def forward(self, inputs):
-        counts = torch.zeros(len(inputs["ids"]), 64, dtype=self.scale.dtype).scatter_add_(1, inputs["ids"], inputs["ids"].to(self.scale.dtype))
+        counts = torch.zeros(len(inputs["ids"]), 64, dtype=self.scale.dtype).scatter_add_(
+            1, inputs["ids"], inputs["ids"].to(self.scale.dtype)
+        )
         turned = counts @ torch.randn(64, 9, generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(counts.dtype)
         return replace(super().forward(inputs), meta={"frozen": turned.sin()})
 

@@ -11,7 +11,10 @@ from dipole.regularizers import Anisotropy, EffectiveRank
 
 def vectors(n=12, d=5):
     gen = torch.Generator().manual_seed(0)
-    return torch.randn(n, d, generator=gen, dtype=torch.float64) @ torch.diag(torch.tensor([3.0, 2.0, 1.0, 0.5, 0.1], dtype=torch.float64)) + 0.4
+    return (
+        torch.randn(n, d, generator=gen, dtype=torch.float64) @ torch.diag(torch.tensor([3.0, 2.0, 1.0, 0.5, 0.1], dtype=torch.float64))
+        + 0.4
+    )
 
 
 def test_they_are_the_diagnostics():

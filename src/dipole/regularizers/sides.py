@@ -31,7 +31,9 @@ def meta_of(sides: Mapping[str, Encoded], term: str, name: str) -> list[torch.Te
     for side in _sides(sides):
         if name not in side.meta:
             known = ", ".join(sorted(side.meta)) or "nothing"
-            raise DataError(f"{term}: reads meta[{name!r}] of every side, but there is {known}", remedy="use an encoder or views that give it")
+            raise DataError(
+                f"{term}: reads meta[{name!r}] of every side, but there is {known}", remedy="use an encoder or views that give it"
+            )
     return [side.meta[name] for side in _sides(sides)]
 
 
