@@ -47,4 +47,5 @@ def _rank(x: torch.Tensor) -> torch.Tensor:
         raise DegenerateBatchError("EffectiveRank: every vector is 0, so they span no direction", value=tuple(x.shape))
     share = values / values.sum()
     share = share[share > torch.finfo(share.dtype).eps]  # below it is rounding, where the entropy's slope has no bound
-    return torch.special.entr(share).sum().exp()
+    rank: torch.Tensor = torch.special.entr(share).sum().exp()
+    return rank
