@@ -1,0 +1,1 @@
+"""What moves vectors that are already there: nothing here trains an encoder."""
