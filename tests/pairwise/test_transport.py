@@ -65,7 +65,9 @@ def test_published_plans_of_one_problem():
     near = {"rtol": 0, "atol": 2e-6}
     balanced = sinkhorn(cost, 0.1)
     torch.testing.assert_close(balanced[0, 0], torch.tensor(0.249571, dtype=torch.float64), **near)
-    torch.testing.assert_close(balanced[2:], torch.tensor([[0.015705, 0.089788, 0.144507], [0.068033, 0.002621, 0.179346]]).double(), **near)
+    torch.testing.assert_close(
+        balanced[2:], torch.tensor([[0.015705, 0.089788, 0.144507], [0.068033, 0.002621, 0.179346]]).double(), **near
+    )
     partial = partial_sinkhorn(cost, 0.1, 1.5, *ones)
     torch.testing.assert_close(partial[[0, 1], [0, 1]], torch.tensor([0.99787, 0.497294]).double(), rtol=0, atol=5e-6)
     masses = {strength: unbalanced_sinkhorn(cost, 0.1, strength, *ones).sum() for strength in (0.1, 0.5, 1.0)}
@@ -82,7 +84,9 @@ def test_limits():
     torch.testing.assert_close(whole, balanced, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [sinkhorn, lambda c, e, **k: partial_sinkhorn(c, e, 0.7, **k), lambda c, e, **k: unbalanced_sinkhorn(c, e, 0.4, **k)])
+@pytest.mark.parametrize(
+    "kind", [sinkhorn, lambda c, e, **k: partial_sinkhorn(c, e, 0.7, **k), lambda c, e, **k: unbalanced_sinkhorn(c, e, 0.4, **k)]
+)
 def test_padding_is_as_if_it_were_not_there(kind):
     """Three problems of different sizes in one batch, each equal to itself alone; the padded places get nothing and no gradient."""
     sizes = [(4, 6), (2, 3), (3, 1)]

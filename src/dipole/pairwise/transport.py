@@ -45,7 +45,9 @@ def sinkhorn(
     kernel, a, b = _prepared("sinkhorn", cost, epsilon, rows, cols, mask)
     if not torch.allclose(a.exp().sum(-1), b.exp().sum(-1), rtol=1e-4):
         totals = float(a.exp().sum(-1).max()), float(b.exp().sum(-1).max())
-        raise DataError("sinkhorn: rows and columns must have the same mass in all", value=totals, remedy="scale one, or use partial_sinkhorn")
+        raise DataError(
+            "sinkhorn: rows and columns must have the same mass in all", value=totals, remedy="scale one, or use partial_sinkhorn"
+        )
     for axis, log_mass in ((-1, a), (-2, b)):
         if bool(((log_mass > -math.inf) & (kernel == -math.inf).all(axis)).any()):
             raise DataError("sinkhorn: a row or column has mass, but the mask lets it go nowhere", remedy="give it the mass 0")
