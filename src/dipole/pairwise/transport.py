@@ -2,8 +2,8 @@
 
     P = exp((f_i + g_j - C_ij) / epsilon)        f, g: one potential a row and a column, found in turns
 
-Shapes: ``cost`` (..., n, m), smaller is nearer; masses ``rows`` (..., n) and ``cols`` (..., m), at least 0; ``mask`` (..., n, m), True where
-mass may go. Left out, each row (column) that may go anywhere has the same mass, 1 together. The plan is (..., n, m), in the cost's
+Shapes: ``cost`` (..., n, m), smaller is nearer; masses ``rows`` (..., n) and ``cols`` (..., m), at least 0; ``mask`` (..., n, m),
+True where mass may go. Left out, each row (column) that may go anywhere has the same mass, 1 together. The plan is (..., n, m), in the cost's
 precision, and differentiable through the iterations; under ``torch.no_grad`` they cost no memory. Padding is a mask, or masses of 0.
 ``tolerance``: stop when the potentials of rows move by less than this in all, in units of the cost; 0: never. Every iteration ends with the
 columns, whose sums are then exact.
