@@ -3,10 +3,10 @@
     P = exp((f_i + g_j - C_ij) / epsilon)        f, g: one potential a row and a column, found in turns
 
 Shapes: ``cost`` (..., n, m), smaller is nearer; masses ``rows`` (..., n) and ``cols`` (..., m), at least 0; ``mask`` (..., n, m),
-True where mass may go. Left out, each row (column) that may go anywhere has the same mass, 1 together. The plan is (..., n, m), in the cost's
-precision, and differentiable through the iterations; under ``torch.no_grad`` they cost no memory. Padding is a mask, or masses of 0.
-``tolerance``: stop when the potentials of rows move by less than this in all, in units of the cost; 0: never. Every iteration ends with the
-columns, whose sums are then exact.
+True where mass may go. Left out, each row (column) that may go anywhere has the same mass, 1 together. The plan is (..., n, m), in the
+cost's precision, and differentiable through the iterations; under ``torch.no_grad`` they cost no memory. Padding is a mask, or masses
+of 0. ``tolerance``: stop when the potentials of rows move by less than this in all, in units of the cost; 0: never. Every iteration
+ends with the columns, whose sums are then exact.
 
 Source: balanced, Cuturi 2013 (arXiv:1306.0895); unbalanced, Chizat et al. 2018 (arXiv:1607.05816), entropy -H(P); partial, Benamou et al.
 2015 (arXiv:1412.5154, section 5): Dykstra's iterations, which in potentials are Sinkhorn's, each kept at 0 or below.
@@ -91,8 +91,15 @@ def partial_sinkhorn(
     most = float(torch.minimum(a.exp().sum(-1), b.exp().sum(-1)).min())
     if not 0 < mass <= most * (1 + 1e-6):
         raise ParameterError("partial_sinkhorn", "mass", f"a number above 0 and at most what both sides have, {most:.6g}", mass)
-    capped = lambda log_mass: lambda lse: _minus(log_mass, lse).clamp(max=0.0)  # noqa: E731
-    f, g, h = _turns(kernel, capped(a), capped(b), math.log(mass), epsilon, iterations, tolerance)
+    f, g, h = _turns(
+        kernel,
+        lambda lse: _minus(a, lse).clamp(max=0.0),
+        lambda lse: _minus(b, lse).clamp(max=0.0),
+        math.log(mass),
+        epsilon,
+        iterations,
+        tolerance,
+    )
     return _plan(kernel + h, f, g)
 
 
