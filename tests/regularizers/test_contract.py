@@ -11,7 +11,7 @@ import dipole.regularizers
 from dipole.core.errors import DegenerateBatchError
 from dipole.core.part import is_part
 from dipole.train.step import Objective, backward
-from tests.regularizers.catalogue import REGULARIZERS
+from tests.regularizers.catalogue import REGULARIZERS, Labels, Telling, sides_of
 from tests.train.stand_in import Sentences
 
 N, D = 12, 6
@@ -35,7 +35,7 @@ def test_exemptions_name_tests_of_this_folder():
 def test_every_regularizer_is_in_the_catalogue():
     modules = [m.name for m in pkgutil.walk_packages(dipole.regularizers.__path__, "dipole.regularizers.") if not m.ispkg]
     declared = {m for m in modules if any(is_part(v) and v.__module__ == m for v in vars(__import__(m, fromlist=["x"])).values())}
-    assert {type(case.make()).__module__ for case in REGULARIZERS.values()} == declared
+    assert {type(case.make(2)).__module__ for case in REGULARIZERS.values()} == declared
 
 
 def batch(dtype=torch.float64, n=N):
@@ -45,15 +45,16 @@ def batch(dtype=torch.float64, n=N):
     return q.to(dtype), k.to(dtype), torch.arange(n) % 4
 
 
-def made(name, dtype=torch.float64):
-    """A fresh term; what it learns in the precision of the vectors."""
-    term = REGULARIZERS[name].make()
+def made(name, dtype=torch.float64, dimension=D):
+    """A fresh term; what it learns, drawn alike every time, in the precision of the vectors."""
+    torch.manual_seed(1)
+    term = REGULARIZERS[name].make(dimension)
     return term.to(dtype) if isinstance(term, torch.nn.Module) else term
 
 
 def value_and_grads(name, q, k, labels, term=None):
     q, k = q.clone().requires_grad_(), k.clone().requires_grad_()
-    value = (term or made(name, q.dtype)).over_encoded(REGULARIZERS[name].sides(q, k, labels))
+    value = (term or made(name, q.dtype)).over_encoded(sides_of(q, k, labels))
     grads = torch.autograd.grad(value, [q, k], allow_unused=True)
     return value.detach(), [torch.zeros_like(q) if g is None else g for g in grads]
 
@@ -93,7 +94,7 @@ def test_the_gradient_is_that_of_finite_differences(name):
     q, k, labels = batch()
     q, k, term = q[:7].requires_grad_(), k[:7].requires_grad_(), made(name)
     start = copy.deepcopy(term)  # what a term counts must not differ between two calls
-    assert torch.autograd.gradcheck(lambda a, b: copy.deepcopy(start).over_encoded(REGULARIZERS[name].sides(a, b, labels[:7])), (q, k))
+    assert torch.autograd.gradcheck(lambda a, b: copy.deepcopy(start).over_encoded(sides_of(a, b, labels[:7])), (q, k))
 
 
 @pytest.mark.parametrize("name", REGULARIZERS)
@@ -112,9 +113,8 @@ def test_a_single_item_is_refused(name):
 
 
 def gradients(name, cached, autocast=False):
-    case = REGULARIZERS[name]
-    encoder = case.encoder(seed=3, dropout=0.3)
-    objective = Objective(case.views(), torch.nn.Identity(), [made(name, torch.float32)], [0.5])
+    encoder = Telling(seed=3, dropout=0.3)
+    objective = Objective(Labels(), torch.nn.Identity(), [made(name, torch.float32, 8)], [0.5])
     torch.manual_seed(11)
     batch = objective.views([{**row, "label": i % 4} for i, row in enumerate(Sentences(14))])
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):

@@ -12,7 +12,7 @@ from dipole.losses import InfoNCE
 from dipole.pairwise.scores.scaled_cosine import ScaledCosine
 from dipole.train.ranks import average_gradients, reach_of
 from dipole.train.step import Objective, backward
-from tests.regularizers.catalogue import REGULARIZERS
+from tests.regularizers.catalogue import REGULARIZERS, Labels, Telling
 from tests.train.stand_in import Sentences
 
 CUT, ROWS = 5, 13
@@ -20,10 +20,9 @@ CUT, ROWS = 5, 13
 
 def found(name, rows, world, cached, beside=False):
     """The reported share and all gradients. ``beside``: a loss over pairs comes along, which must see its own rows as before."""
-    case = REGULARIZERS[name]
-    encoder = case.encoder(dropout=0.0).double()
-    losses = [case.make(), *([InfoNCE(temperature=1.0)] if beside else [])]
-    objective = Objective(case.views(), ScaledCosine(), losses, [0.5, 2.0][: len(losses)], reach=reach_of(world), world_size=world).double()
+    encoder = Telling(dropout=0.0).double()
+    losses = [REGULARIZERS[name].make(8), *([InfoNCE(temperature=1.0)] if beside else [])]
+    objective = Objective(Labels(), ScaledCosine(), losses, [0.5, 2.0][: len(losses)], reach=reach_of(world), world_size=world).double()
     torch.manual_seed(world + rows[0]["label"])  # ranks do not share their generators
     backward(encoder, encoder, objective, objective.views(rows), 4, cached=cached)
     learned = [p for p in (*encoder.parameters(), *objective.parameters()) if p.requires_grad]

@@ -78,6 +78,12 @@ def real(default: Any = REQUIRED, about: str = "") -> Any:
     return _field(default, "a finite number", lambda v: _number(v) and math.isfinite(v), about)
 
 
+def numbers(default: tuple[float, ...] = (), about: str = "") -> Any:
+    """A list of finite numbers above 0, such as how often each class is."""
+    allows = lambda v: isinstance(v, tuple) and all(_number(x) and 0 < x < math.inf for x in v)  # noqa: E731
+    return _field(default, "a list of numbers above 0", allows, about)
+
+
 def choice(options: tuple[str, ...], default: Any = REQUIRED, about: str = "") -> Any:
     """One of a closed list of words."""
     return _field(default, "one of " + ", ".join(options), lambda v: v in options, about)

@@ -2,17 +2,29 @@
 
 # Written by docs/generate.py from the modules there are.
 from dipole.regularizers.anisotropy import Anisotropy
+from dipole.regularizers.attribute_alignment import AttributeAlignment
+from dipole.regularizers.classifier import Classifier
+from dipole.regularizers.communities import Communities
 from dipole.regularizers.covariance import Covariance
 from dipole.regularizers.cross_correlation import CrossCorrelation
 from dipole.regularizers.effective_rank import EffectiveRank
+from dipole.regularizers.joint_entropy import JointEntropy
+from dipole.regularizers.mean_entropy import MeanEntropy
+from dipole.regularizers.salient import Salient
 from dipole.regularizers.structure import Structure
 from dipole.regularizers.variance import Variance
 
 __all__ = [
     "Anisotropy",
+    "AttributeAlignment",
+    "Classifier",
+    "Communities",
     "Covariance",
     "CrossCorrelation",
     "EffectiveRank",
+    "JointEntropy",
+    "MeanEntropy",
+    "Salient",
     "Structure",
     "Variance",
 ]

@@ -26,6 +26,16 @@ def pooled_sides(sides: Mapping[str, Encoded], term: str, least: int = 2) -> lis
     return _enough([wide(side.pooled) for side in _sides(sides)], term, least)
 
 
+def logits_of(sides: Mapping[str, Encoded], term: str, least: int = 2) -> list[torch.Tensor]:
+    """(B, C) logits of each side. Raises DataError where the encoder returns none."""
+    found = []
+    for side in _sides(sides):
+        if side.logits is None:
+            raise DataError(f"{term}: reads logits, but the encoder returns none", remedy="use an encoder with a classifier on top")
+        found.append(wide(side.logits))
+    return _enough(found, term, least)
+
+
 def meta_of(sides: Mapping[str, Encoded], term: str, name: str) -> list[torch.Tensor]:
     """A further tensor of each side, from the encoder or the views. Raises DataError where a side has none."""
     for side in _sides(sides):
@@ -34,7 +44,17 @@ def meta_of(sides: Mapping[str, Encoded], term: str, name: str) -> list[torch.Te
             raise DataError(
                 f"{term}: reads meta[{name!r}] of every side, but there is {known}", remedy="use an encoder or views that give it"
             )
+        if len(side.meta[name]) != len(side):
+            raise DataError(f"{term}: {name} must be one value each, {len(side)}", value=tuple(side.meta[name].shape))
     return [side.meta[name] for side in _sides(sides)]
+
+
+def foreground(sides: Mapping[str, Encoded], term: str) -> list[torch.Tensor]:
+    """(B, e) ``meta["salient"]`` of each side, 0 for items of the background (``meta["label"]`` 0), where labels are known."""
+    codes = [wide(s) for s in meta_of(sides, term, "salient")]
+    if not all("label" in side.meta for side in _sides(sides)):
+        return codes
+    return [s * (y != 0)[:, None] for s, y in zip(codes, meta_of(sides, term, "label"), strict=True)]
 
 
 def _sides(sides: Mapping[str, Encoded]) -> list[Encoded]:
