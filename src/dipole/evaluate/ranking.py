@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from dipole.core.errors import DataError
 from dipole.core.extras import need
+from dipole.core.pairs import Pairs
 from dipole.evaluate.bootstrap import Floats
 from dipole.evaluate.task import RetrievalTask
-from dipole.evaluate.vectors import Sides
+from dipole.evaluate.vectors import Sides, cosines_of_pairs
+from dipole.pairwise import Sum, Tile, reduce
 from dipole.pairwise.topk import topk_search
 
 DEPTH = 1000  # documents a ranking keeps
+_TIED = 1e-6  # cosines this near are equal: float32 tells no more
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,3 +104,56 @@ def _run(measures: Any, task: RetrievalTask, found: Rankings) -> Iterator[Any]:
         last = max((r for r, d in enumerate(ranking) if task.document_ids[d] in judged), default=0)
         for rank, document in enumerate(ranking[: last + 1]):
             yield measures.ScoredDoc(query, task.document_ids[document], float(DEPTH - rank))
+
+
+def best_ranks(queries: torch.Tensor, documents: torch.Tensor, gold: Sequence[Sequence[int]]) -> Floats:
+    """(N,) the rank of each query's best relevant document (``gold``: places of documents) among all, without a cutoff."""
+    return ranks_of(queries, documents, gold, {"gold": best_cosines(queries, documents, gold)})["gold"]
+
+
+def best_cosines(queries: torch.Tensor, documents: torch.Tensor, gold: Sequence[Sequence[int]]) -> torch.Tensor:
+    """(N,) each query's largest cosine with its relevant documents."""
+    row, col = _listed(gold)
+    cosine = cosines_of_pairs(queries, documents, row.tolist(), col.tolist())
+    return torch.full((len(queries),), -torch.inf).scatter_reduce_(0, row, cosine, "amax")
+
+
+def ranks_of(
+    queries: torch.Tensor, documents: torch.Tensor, own: Sequence[Sequence[int]], cosines: Mapping[str, torch.Tensor]
+) -> dict[str, Floats]:
+    """Name -> (N,) the rank that a document of this cosine with the query would have among those that are not the query's own.
+
+    Documents within 1e-6 of it count half a rank each, so that no order of the corpus favours anybody. One pass for all names;
+    memory is O(N) a name beyond a bounded workspace.
+    """
+    row, col = _listed(own)
+    pairs = replace(Pairs.weighted(queries, documents, row, col, torch.ones(len(row))), rows=dict(cosines))
+
+    def ahead(tile: Tile) -> dict[str, torch.Tensor]:
+        over = {name: tile.scores - tile.rows[name] for name in cosines}
+        return {n: tile.fill_positive((o > _TIED).float() + 0.5 * (o.abs() <= _TIED).float(), 0.0) for n, o in over.items()}
+
+    wanted: dict[str, Any] = {name: Sum("rows", of=name) for name in cosines}
+    with torch.no_grad():
+        found = vars(reduce(ahead, pairs, **wanted))
+    return {name: 1.0 + found[name].double().numpy() for name in cosines}
+
+
+def _listed(places: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    return (
+        torch.tensor([i for i, several in enumerate(places) for _ in several], dtype=torch.int64),
+        torch.tensor([place for several in places for place in several], dtype=torch.int64),
+    )
+
+
+def relevant_places(task: RetrievalTask) -> tuple[list[int], list[list[int]]]:
+    """The places of queries with a relevant document in the corpus, and the places of these documents.
+
+    Raises DataError where there is no such query.
+    """
+    at = {name: place for place, name in enumerate(task.document_ids)}
+    found = {i: [at[d] for d, grade in task.relevant[task.query_ids[i]].items() if grade > 0 and d in at] for i in asked(task)}
+    chosen = [i for i, places in found.items() if places]
+    if not chosen:
+        raise DataError(f"task {task.name}: no query has a relevant document in the corpus", remedy="check the ids of the judgements")
+    return chosen, [found[i] for i in chosen]
