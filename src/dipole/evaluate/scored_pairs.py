@@ -65,8 +65,8 @@ def _has_tabs(place: Path) -> bool:
 def _by_name(place: Path) -> Found:
     table = read_table(place)
     role = "score" if table.has("score") else "label"
-    table.need("positive", "'sentence2'")
-    table.need(role, "'score'")
+    table.need("positive", "sentence2")
+    table.need(role, "score")
     return table.texts("anchor"), table.texts("positive"), table.numbers(role)
 
 

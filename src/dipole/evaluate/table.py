@@ -38,12 +38,11 @@ class Table:
         """Whether the file has a column for this role, or of this name."""
         return role in self.columns.roles or role in self.columns.names
 
-    def need(self, role: str, example: str = "") -> None:
-        """Raise DataError, with what the columns are, unless the file has the role."""
+    def need(self, role: str, name: str = "") -> None:
+        """Raise DataError, with what the columns are, unless the file has the role; ``name``: what to call its column."""
         if not self.has(role):
-            shown = ", ".join(repr(name) for name in self.columns.names)
-            remedy = f"the columns are {shown}; name one {example or role!r}, or say which: columns = '{role}=NAME'"
-            raise DataError(f"no column holds the {role}", path=self.path, remedy=remedy)
+            shown = ", ".join(repr(column) for column in self.columns.names)
+            raise DataError(f"no column holds the {role}: the columns are {shown}", path=self.path, remedy=f"call it {name or role!r}")
 
     def texts(self, role: str) -> list[str]:
         """One text a row. Raises DataError with line and column for an empty value or one that is no text."""
@@ -121,19 +120,18 @@ def find_split(folder: Path, names: Sequence[str]) -> Path | None:
     return there[0] if there else None
 
 
-def splits(place: str | Path, columns: str = "", needed: Sequence[str] = ("test",)) -> dict[str, Table]:
+def splits(place: str | Path) -> dict[str, Table]:
     """``train``, ``dev`` and ``test`` of a folder, as far as they are there; a single file is ``test``.
 
-    Raises UsageError where a needed split is missing.
+    Raises UsageError where there is no test split.
     """
     path = Path(place).expanduser()
     if not path.is_dir():
-        return {"test": read_table(path, columns)}
+        return {"test": read_table(path)}
     found = {split: file for split, names in SPLITS.items() if (file := find_split(path, names)) is not None}
-    for split in needed:
-        if split not in found:
-            raise UsageError(f"{path}: the folder must hold {split}.jsonl (or .csv, .tsv, .parquet)")
-    return {split: read_table(file, columns) for split, file in found.items()}
+    if "test" not in found:
+        raise UsageError(f"{path}: the folder must hold test.jsonl (or .csv, .tsv, .parquet)")
+    return {split: read_table(file) for split, file in found.items()}
 
 
 def finite(value: Any) -> float | None:

@@ -84,7 +84,7 @@ class Bitext:
                 raise DataError(rule, path=place, value=(len(first), len(second)))
             return BitextTask(name or place, first, second, [(i, i) for i in range(len(first))])
         table = read_table(path)
-        table.need("positive", "'target'")
+        table.need("positive", "target")
         sources, targets = table.texts("anchor"), table.texts("positive")
         return BitextTask(name or place, sources, targets, [(i, i) for i in range(len(sources))])
 

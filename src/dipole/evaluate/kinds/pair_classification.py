@@ -142,8 +142,8 @@ def _accepted(cosine: Floats, positive: np.ndarray[Any, Any], drawn: Floats, cut
 
 def _pairs(table: Table) -> Pairs:
     role = "label" if table.has("label") else "score"
-    table.need("positive", "'sentence2'")
-    table.need(role, "'label'")
+    table.need("positive", "sentence2")
+    table.need(role, "label")
     numbers = table.numbers(role)
     for place, number in enumerate(numbers):
         if number not in (0, 1):

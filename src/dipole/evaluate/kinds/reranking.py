@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dipole.core.errors import DataError
-from dipole.core.part import at_least, part, words
+from dipole.core.part import at_least, part
 from dipole.evaluate import tied
 from dipole.evaluate.bootstrap import mean_intervals
 from dipole.evaluate.kind import SAMPLES, result
@@ -40,7 +40,6 @@ class Reranking:
     """Candidates of a query: are the relevant ones on top?"""
 
     depth: int = at_least(1, 10, "rank at which nDCG is cut")
-    columns: str = words("", "columns the names do not tell: 'anchor=qtext, positive=atext, label=label'")
 
     files: ClassVar[str] = (
         "FILE of query, document and label or score (a grade, above 0 is relevant), one candidate a row; or JSONL of query, positive and "
@@ -66,8 +65,8 @@ class Reranking:
         }
 
     def read(self, place: str, name: str = "") -> RerankingTask:
-        table = splits(place, self.columns)["test"]
-        table.need("positive", "'document'")
+        table = splits(place)["test"]
+        table.need("positive", "document")
         long_form = table.has("score") or table.has("label")
         lists = _long(table) if long_form and not table.has("negative") else _listed(table)
         grades: dict[str, dict[str, int]] = {}
@@ -126,6 +125,6 @@ def _long(table: Table) -> list[tuple[str, str, int]]:
 
 
 def _listed(table: Table) -> list[tuple[str, str, int]]:
-    table.need("negative", "'negative'")
+    table.need("negative", "negative")
     rows = zip(table.texts("anchor"), table.lists("positive"), table.lists("negative"), strict=True)
     return [(q, text, grade) for q, good, bad in rows for grade, several in ((1, good), (0, bad)) for text in several]

@@ -1,0 +1,85 @@
+"""Thresholds against trying them all; overlaps against their closed form; the row's promises on intervals."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dipole.core.errors import DataError
+from dipole.evaluate.kinds.threshold import Threshold, _histogram, _shares
+from dipole.evaluate.task import RetrievalTask
+
+
+def task(noise, n=80, extra=200, seed=0):
+    chance = np.random.default_rng(seed)
+    documents = chance.normal(size=(n + extra, 16))
+    queries = documents[:n] + noise * chance.normal(size=(n, 16))
+    table = {**{f"d{i}": v for i, v in enumerate(documents)}, **{f"q{i}": v for i, v in enumerate(queries)}}
+    ids, asked = [f"d{i}" for i in range(n + extra)], [f"q{i}" for i in range(n)]
+    return RetrievalTask("t", asked, asked, ids, ids, {q: {f"d{i}": 1} for i, q in enumerate(asked)}), lambda items: np.stack(
+        [table[i] for i in items]
+    )
+
+
+def overlap(a, b, bins=50):
+    shares = [_shares(_histogram(np.asarray(x)[None], bins)) for x in (a, b)]
+    return float(np.minimum(*shares).sum())
+
+
+def test_overlap_of_known_distributions():
+    chance = np.random.default_rng(0)
+    x = chance.uniform(-1, 1, 1000)
+    assert overlap(x, x) == pytest.approx(1.0)
+    assert overlap(np.full(9, -0.5), np.full(7, 0.5)) == 0.0
+    a, b = chance.normal(-0.2, 0.15, 200_000), chance.normal(0.1, 0.15, 200_000)
+    phi = 0.5 * (1 + math.erf(-0.3 / 0.15 / 2 / math.sqrt(2)))
+    assert overlap(a, b) == pytest.approx(2 * phi, abs=0.02)  # two normals at distance d: 2 Phi(-d / 2)
+    assert overlap(a, b) == pytest.approx(overlap(b, a), abs=1e-12)
+
+
+def test_the_threshold_is_the_best_of_all():
+    tasks, encode = task(1.2)
+    found = Threshold()(tasks, encode, samples=200)
+    unit = {
+        side: torch.nn.functional.normalize(torch.tensor(encode(ids)), dim=1)
+        for side, ids in (("q", tasks.query_ids), ("d", tasks.document_ids))
+    }
+    correct = (unit["q"] * unit["d"][:80]).sum(1).numpy()
+    np.testing.assert_allclose(found.per_item["correct_cosine"], correct, atol=1e-6)
+    # the drawn random cosines are not told one by one; their mean, and J on fresh draws, are close
+    fresh = (unit["q"] @ unit["d"].T).numpy()
+    fresh = fresh[~np.eye(80, 280, dtype=bool)]
+    j = {t: (correct >= t).mean() - (fresh >= t).mean() for t in np.linspace(-1, 1, 401)}
+    at = found.metrics["threshold"]
+    assert (correct >= at).mean() - (fresh >= at).mean() == pytest.approx(max(j.values()), abs=0.03)
+    assert found.metrics["youden"] == pytest.approx(max(j.values()), abs=0.04)
+    low, high = found.intervals["threshold"]
+    assert low <= at <= high
+    assert found.metrics["quantile_threshold"] == pytest.approx(np.quantile(correct, 0.05), abs=0.05)
+    top = (unit["q"] @ unit["d"].T).numpy().argmax(axis=1)
+    best = (unit["q"] @ unit["d"].T).numpy().max(axis=1)
+    assert found.metrics["accuracy@1"] == pytest.approx((top == np.arange(80)).mean())
+    assert found.metrics["accepted_share"] == pytest.approx((best >= at).mean())
+    assert found.metrics["accepted_precision"] == pytest.approx((top == np.arange(80))[best >= at].mean())
+
+
+def test_an_all_correct_system_has_no_width_and_more_queries_narrow_it():
+    found = Threshold()(*task(0.05), samples=100)
+    assert found.metrics["accuracy@1"] == 1.0
+    assert found.intervals["accuracy@1"] == (1.0, 1.0)
+    assert found.metrics["overlap_correct_random"] < 0.02
+    few, many = (Threshold()(*task(1.6, n=n), samples=200) for n in (50, 800))
+    width = [high - low for low, high in (found.intervals["accuracy@1"] for found in (few, many))]
+    assert width[0] / width[1] == pytest.approx(4, rel=0.4)  # like 1 / sqrt(n)
+
+
+def test_random_documents_are_never_relevant_ones():
+    tasks, encode = task(1.0, n=5, extra=1)
+    found = Threshold(random=50)(tasks, encode, samples=10)
+    unit = torch.nn.functional.normalize(torch.tensor(encode(["q0", *tasks.document_ids])), dim=1)
+    others = (unit[0] @ unit[2:].T).numpy()
+    assert others.min() - 1e-6 <= found.per_item["random_cosine"][0] <= others.max() + 1e-6
+    everything = RetrievalTask("t", ["q0"], ["q0"], ["d0"], ["d0"], {"q0": {"d0": 1}})
+    with pytest.raises(DataError, match="answered by every document"):
+        Threshold()(everything, encode)
