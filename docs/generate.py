@@ -18,6 +18,8 @@ from pathlib import Path
 from dipole.assembly.discover import discover
 from dipole.assembly.tags import FACETS
 from dipole.cli.main import command_names, summary
+from dipole.core.part import schema
+from dipole.evaluate.kind import kinds as evaluations
 
 ROOT = Path(__file__).parents[1]
 
@@ -111,9 +113,67 @@ def engine_short() -> str:
     return "\n".join(lines)
 
 
+def kinds() -> str:
+    """The table of kinds of evaluation, from their docstrings and what they declare."""
+    rows = ["| kind | what it measures | files | primary metric |", "|---|---|---|---|"]
+    for name, kind in evaluations().items():
+        rows.append(f"| `{name}` | {_first_line(kind)} | {_cell(kind.files)} | `{kind.primary}` |")
+    return "\n".join(rows)
+
+
+def definitions() -> str:
+    """Every kind's metrics, options and policy."""
+    blocks = []
+    for name, kind in evaluations().items():
+        lines = [f"### {name}", "", _first_line(kind), "", "| metric | definition |", "|---|---|"]
+        lines += [f"| `{metric}` | {_cell(meant)} |" for metric, meant in kind().definitions().items()]
+        options = schema(kind)
+        if options:
+            lines += ["", "| option | default | rule | |", "|---|---|---|---|"]
+            lines += [f"| `{p.name}` | `{p.default!r}` | {p.rule} | {_cell(p.about)} |" for p in options]
+        lines += ["", *(f"* {what}: {rule}" for what, rule in kind.policy.items())]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def suite() -> str:
+    """The example suite's file."""
+    return f"```toml\n{(ROOT / 'examples' / 'evaluate' / 'suite.toml').read_text(encoding='utf-8')}```"
+
+
+def reference() -> str:
+    """The packaged model's figures, beside published ones."""
+    path = ROOT / "bench" / "results" / "reference_figures.json"
+    if not path.exists():
+        return ""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows = ["| task | kind | metric | figure | 95% interval | published |", "|---|---|---|---|---|---|"]
+    sources: dict[str, int] = {}
+    for name, entry in found["figures"].items():
+        for metric in entry.get("published", {entry["primary_metric"]: None}):
+            low, high = entry["interval"][metric]
+            beside = "none known to us"
+            if "published" in entry:
+                number = sources.setdefault(entry["source"], len(sources) + 1)
+                beside = f"{entry['published'][metric]:.4f} [{number}]{'' if entry['reproduced'] else ' **not reproduced**'}"
+            rows.append(f"| {name} | {entry['kind']} | `{metric}` | {entry[metric]:.4f} | {low:.4f} to {high:.4f} | {beside} |")
+    rows += ["", *(f"[{number}] {source}.  " for source, number in sources.items())]
+    cpu = f"{found['machine']['cpu']}, {found['machine']['threads']} threads"
+    return "\n".join([*rows, "", f"{found['command']}, {found['date']}, {cpu}; all metrics: `bench/results/reference_figures.json`."])
+
+
+def _first_line(kind: type) -> str:
+    return _cell((kind.__doc__ or "").partition("\n")[0])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"commands": commands, "demo": demo, "engine-short": engine_short},
     "docs/recipes.md": {"recipes": recipes, "tags": tags},
+    "docs/evaluate.md": {"kinds": kinds, "suite": suite, "reference": reference, "definitions": definitions},
     "docs/engine.md": {"engine": engine, **{name: functools.partial(example, name) for name in EXAMPLES}},
 }
 

@@ -47,3 +47,76 @@ def test_task_texts() -> None:
         read_tasks([])
     with pytest.raises(UsageError, match="different names"):
         read_tasks(["sts:x", "sts:x"])
+
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "evaluate" / "suite.toml"
+
+
+def test_the_example_suite_measures_the_packaged_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "figures.json"
+    run("minilm", suite=EXAMPLE, json=target, per_item=tmp_path / "rows")
+    found = json.loads(target.read_text())
+    assert list(found) == [
+        "questions find their answers",
+        "intents, four examples each",
+        "intents by their descriptions",
+        "similar questions",
+        "is it our business?",
+    ]
+    assert {entry["kind"] for entry in found.values()} == {"retrieval", "classification", "zero-shot", "sts", "out-of-domain"}
+    for entry in found.values():
+        assert entry["primary_metric"] in entry["definition"]
+        assert set(entry["interval"]) == set(entry["definition"])
+        assert (tmp_path / "rows" / Path(entry["per_item"]).name).is_file()
+        assert 0.6 < entry[entry["primary_metric"]] <= 1.0
+    assert found["intents, four examples each"]["options"] == {"samples_per_label": 4, "experiments": 5, "neighbours": 3}
+    assert "mean over 5 draws of 4 items a class" in found["intents, four examples each"]["definition"]["accuracy"]
+    shown = capsys.readouterr().out
+    assert "accuracy *" in shown
+    assert "12 items" in shown
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / "suite.toml").write_text(text)
+    return folder / "suite.toml"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("tasks = [", r"suite\.toml: no TOML: "),
+        ("schema = 2", r"suite\.toml: the file must say 'schema = 1', got 2"),
+        ("schema = 1", r"at least one task"),
+        ("schema = 1\nmodels = 3", r"unknown key 'models'; known: schema, tasks"),
+        ("schema = 1\n[[tasks]]\nkind = 'sts'", "task 1 must have a path, a text, got None"),
+        ("schema = 1\n[[tasks]]\nkind = 'stss'\npath = 'x'", r"task 1: unknown kind of task 'stss'; did you mean 'sts'"),
+        ("schema = 1\n[[tasks]]\nkind = 'clustering'\npath = 'x'\nrun = 3", "unknown parameter 'run'; did you mean 'runs'"),
+        ("schema = 1\n[[tasks]]\nkind = 'clustering'\npath = 'x'\nruns = 0", "runs must be a number of at least 1, got 0"),
+        ("schema = 1\n[[tasks]]\nkind = 'sts'\npath = 'x.tsv'", r"x\.tsv: no such file"),
+        ("schema = 1\n[[tasks]]\nkind = 'mteb'\npath = 'STS12'\nk = 3", "a task of MTEB has no options, got k"),
+    ],
+)
+def test_a_wrong_suite_is_refused_before_a_model_is_loaded(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        read_tasks([], written(tmp_path, text))
+
+
+def test_tasks_of_the_suite_come_after_those_of_the_line_and_share_no_name(tmp_path: Path) -> None:
+    (tmp_path / "s.tsv").write_text("a\tb\t1\nc\td\t2\ne\tf\t3\n")
+    suite = written(tmp_path, "schema = 1\n[[tasks]]\nkind = 'sts'\npath = 's.tsv'\n")
+    found = read_tasks([f"first=sts:{tmp_path / 's.tsv'}"], suite)
+    assert [task.name for task in found] == ["first", "sts:s.tsv"]
+    named = written(tmp_path, "schema = 1\n[[tasks]]\nname = 'first'\nkind = 'sts'\npath = 's.tsv'\n")
+    with pytest.raises(UsageError, match="different names"):
+        read_tasks([f"first=sts:{tmp_path / 's.tsv'}"], named)
+    with pytest.raises(UsageError, match="no such suite file"):
+        read_tasks([], tmp_path / "none.toml")
+
+
+def test_two_files_of_a_suite_lie_beside_it(tmp_path: Path) -> None:
+    for name in ("a", "b", "c+d"):
+        (tmp_path / name).write_text("one\ntwo\n")
+    task = read_tasks([], written(tmp_path, "schema = 1\n[[tasks]]\nkind = 'bitext'\npath = 'a+b'\n"))[0].task
+    assert task.gold == [(0, 0), (1, 1)]
+    with pytest.raises(UsageError, match="unknown ending"):  # one file whose name holds a plus
+        read_tasks([], written(tmp_path, "schema = 1\n[[tasks]]\nkind = 'bitext'\npath = 'c+d'\n"))

@@ -64,23 +64,24 @@ def weighted_intervals(
     statistic: Callable[[Floats], Mapping[str, ArrayLike]],
     seed: int = 0,
     samples: int = 2_000,
-    level: float = 0.95,
+    spread: int = 1,
 ) -> dict[str, tuple[float, float]]:
     """Name -> (low, high) of statistics that take how often each item was drawn: ``statistic`` maps (S, N) counts to (S,) numbers.
 
     ``sizes``: N, or the sizes of groups that are drawn separately and lie one after the other, so that each keeps its size.
-    Undefined resamples (NaN) are left out; where all are, the bounds are NaN.
+    ``spread``: numbers the statistic makes of each count, which bounds how many resamples it gets at once. Undefined resamples (NaN)
+    are left out; where all are, the bounds are NaN.
     """
     groups = [sizes] if isinstance(sizes, int) else list(sizes)
     found: dict[str, list[Floats]] = {}
-    for drawn in _counts(groups, seed, samples):
+    for drawn in _counts(groups, seed, samples, spread):
         for name, values in statistic(drawn).items():
             found.setdefault(name, []).append(np.asarray(values, dtype=np.float64))
     bounds = {}
     for name, parts in found.items():
         values = np.concatenate(parts)
         values = values[np.isfinite(values)]
-        bounds[name] = _percentiles(values, level) if len(values) else (float("nan"), float("nan"))
+        bounds[name] = _percentiles(values, 0.95) if len(values) else (float("nan"), float("nan"))
     return bounds
 
 
@@ -95,13 +96,13 @@ def sums_by(weights: Floats, codes: ArrayLike, size: int) -> Floats:
     return sums
 
 
-def _counts(groups: Sequence[int], seed: int, samples: int) -> Iterator[Floats]:
+def _counts(groups: Sequence[int], seed: int, samples: int, spread: int) -> Iterator[Floats]:
     if samples < 1:
         raise ParameterError("bootstrap", "samples", "a whole number above 0", samples)
     if min(groups) < 1:
         raise DataError("bootstrap: every group must hold at least one item", value=list(groups))
     chance = np.random.default_rng(seed)
-    block = max(1, _BLOCK // sum(groups))
+    block = max(1, _BLOCK // (sum(groups) * spread))
     for start in range(0, samples, block):
         rows = min(block, samples - start)
         parts = []

@@ -32,9 +32,10 @@ def table(found: dict[str, dict[str, Any]]) -> Any:
         shown.add_column(title, justify=side, overflow="fold")  # type: ignore[arg-type]
     for task, entry in found.items():
         over = f"{entry['counts'][entry['unit']]} {entry['unit']}"
-        for place, (metric, (low, high)) in enumerate(entry["interval"].items()):
+        for place, metric in enumerate(entry["definition"]):
+            low, high = entry["interval"].get(metric, (None, None))
+            bounds = "" if low is None else f"{low:.4f} .. {high:.4f}" if low == low else "undefined"
             name = f"{metric} *" if metric == entry["primary_metric"] else metric
-            bounds = f"{low:.4f} .. {high:.4f}" if low == low else "undefined"
             shown.add_row("" if place else task, name, f"{entry[metric]:.4f}", bounds, "" if place else over)
     return shown
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from dipole.core.errors import UnknownNameError, UsageError
 from dipole.evaluate.kind import kinds, make
+from dipole.evaluate.mteb import MTEBTasks
 from dipole.evaluate.result import Result
 
+MTEB = "mteb"  # the kind whose places are names of MTEB's tasks
 _SUITE_KEYS = ("schema", "tasks")
 _OF_A_TASK = ("name", "kind", "path")
 
@@ -37,9 +39,14 @@ def parse_task(text: str) -> tuple[str, str, str]:
     name, equals, kind = head.rpartition("=")
     if not colon or not place:
         raise UsageError(f"task {text!r}: write KIND:PLACE or NAME=KIND:PLACE, for example sts:pairs.tsv or retrieval:folder")
-    if kind not in kinds():
-        raise UnknownNameError("kind of task", kind, kinds(), f"task {text!r}")
+    _known(kind, f"task {text!r}")
     return (name if equals else text), kind, place
+
+
+def _known(kind: str, where: str) -> None:
+    names = {*kinds(), MTEB}
+    if kind not in names:
+        raise UnknownNameError("kind of task", kind, names, where)
 
 
 def read_tasks(texts: Sequence[str] = (), suite: str | Path | None = None) -> list[Named]:
@@ -56,7 +63,9 @@ def read_tasks(texts: Sequence[str] = (), suite: str | Path | None = None) -> li
         raise UsageError(f"the tasks must have different names, got {', '.join(names)}; name them: NAME=KIND:PLACE")
     found = []
     for name, kind, place, options in wanted:
-        made = make(kind, options, f"task {name!r}")
+        if kind == MTEB and options:
+            raise UsageError(f"task {name!r}: a task of MTEB has no options, got {', '.join(options)}")
+        made = MTEBTasks() if kind == MTEB else make(kind, options, f"task {name!r}")
         found.append(Named(name, made, made.read(place, name), options))
     return found
 
@@ -86,10 +95,9 @@ def read_suite(path: str | Path) -> list[tuple[str, str, str, dict[str, Any]]]:
         for key in ("kind", "path"):
             if not isinstance(task.get(key), str) or not task[key]:
                 raise UsageError(f"{place}: task {number} must have a {key}, a text, got {task.get(key)!r}")
-        if task["kind"] not in kinds():
-            raise UnknownNameError("kind of task", task["kind"], kinds(), f"{place}: task {number}")
+        _known(task["kind"], f"{place}: task {number}")
         options = {key: tuple(v) if isinstance(v, list) else v for key, v in task.items() if key not in _OF_A_TASK}
-        where = _beside(place.parent, task["path"])
+        where = task["path"] if task["kind"] == MTEB else _beside(place.parent, task["path"])
         found.append((str(task.get("name") or f"{task['kind']}:{task['path']}"), task["kind"], where, options))
     return found
 
@@ -125,8 +133,11 @@ def evaluate_encoder(
     for task in tasks:
         started = time.perf_counter()
         encoder.truncated.reset()
-        sides = (encode("queries"), encode("keys")) if task.kind.two_sided else (encode(""), None)
-        result = task.kind(task.task, *sides, seed=seed)
+        if isinstance(task.kind, MTEBTasks):
+            result = task.kind(task.task, encode, getattr(encoder, "model", "model"), identity, task.name, batch_size)
+        else:
+            sides = (encode("queries"), encode("keys")) if task.kind.two_sided else (encode(""), None)
+            result = task.kind(task.task, *sides, seed=seed)
         entry = result.to_json() | {
             "options": {k: list(v) if isinstance(v, tuple) else v for k, v in task.options.items()},
             "model": identity,
@@ -134,7 +145,7 @@ def evaluate_encoder(
             "truncated": {"texts": int(encoder.truncated), "of": encoder.truncated.seen, "max_tokens": encoder.truncated.max_tokens},
         }
         found[task.name] = entry
-        if per_item is not None:
+        if per_item is not None and result.per_item:
             entry["per_item"] = str(result.write_per_item(per_item))
         if told is not None:
             told(result, entry)

@@ -81,7 +81,7 @@ class Threshold:
         ranks = best_ranks(queries, documents, gold)
         measured = _Measured(top, correct, drawn, ranks, self)
         metrics = {name: float(values[0]) for name, values in measured(np.ones((1, len(ranks)))).items()}
-        intervals = weighted_intervals(len(ranks), measured, seed, min(samples, 1_000))
+        intervals = weighted_intervals(len(ranks), measured, seed, min(samples, 1_000), spread=1 + self.random)
         columns: dict[str, Any] = {
             "query_id": [task.query_ids[i] for i in chosen],
             "rank": ranks,
