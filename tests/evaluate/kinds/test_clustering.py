@@ -36,6 +36,7 @@ def test_measures_are_sklearns(clusters):
         said = KMeans(clusters or 4, n_init=1, random_state=7 + run).fit_predict(unit)
         wanted["v_measure"].append(metrics.v_measure_score(labels, said))
         wanted["nmi"].append(metrics.normalized_mutual_info_score(labels, said))
+        wanted["ari"].append(metrics.adjusted_rand_score(labels, said))
         wanted["homogeneity"].append(metrics.homogeneity_score(labels, said))
         wanted["completeness"].append(metrics.completeness_score(labels, said))
         k = max(clusters or 4, 4)
@@ -45,8 +46,7 @@ def test_measures_are_sklearns(clusters):
     for name, values in wanted.items():
         assert found.metrics[name] == pytest.approx(np.mean(values), abs=1e-9), name
         low, high = found.intervals[name]
-        assert low - 0.1 < found.metrics[name] < high + 0.1
-        assert high > low
+        assert low < found.metrics[name] < high  # repeated items raise these measures; the interval is centred
 
 
 def test_clear_clusters_are_found_whatever_the_seed():

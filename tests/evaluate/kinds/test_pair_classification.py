@@ -13,7 +13,7 @@ pytest.importorskip("sklearn")
 from sklearn import metrics
 
 from dipole.core.errors import DataError
-from dipole.evaluate.kinds.pair_classification import PairClassification, Pairs, PairTask
+from dipole.evaluate.kinds.pair_classification import JudgedPairs, PairClassification, PairTask
 
 
 def at_angle(texts):
@@ -25,7 +25,7 @@ def pairs(seed, n=150):
     chance = np.random.default_rng(seed)
     positive = chance.random(n) < 0.45
     apart = np.abs(chance.normal(np.where(positive, 0.3, 0.8), 0.3))
-    return Pairs(["0"] * n, [repr(float(a)) for a in apart], positive.tolist()), np.cos(apart), positive
+    return JudgedPairs(["0"] * n, [repr(float(a)) for a in apart], positive.tolist()), np.cos(apart), positive
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -80,6 +80,6 @@ def test_labels_are_zero_or_one(tmp_path):
 
 def test_dev_with_one_class_is_refused():
     test, *_ = pairs(1)
-    dev = Pairs(["0", "1"], ["0", "1"], [True, True])
+    dev = JudgedPairs(["0", "1"], ["0", "1"], [True, True])
     with pytest.raises(DataError, match=r"the dev pairs must hold both classes.*2 of 2"):
         PairClassification()(PairTask("pairs", test, dev), at_angle)

@@ -76,12 +76,10 @@ class Classification:
         truth = codes_of(task.test.labels, names)
         rounds: list[dict[str, Codes]] = []
         counts = {"items": len(truth), "train_items": 0, "dev_items": 0, "classes": len(names)}
-        self_trained = task.train is None
         c, probes = self.c, _Probes(self)
-        if self_trained:
+        if task.train is None:
             rounds.append(self._cross_validated(vectors, truth, len(names), probes, seed, task.name))
         else:
-            assert task.train is not None
             classes = codes_of(task.train.labels, names)
             draws = self._draws(classes, seed)
             used = np.unique(np.concatenate(draws))  # only what is drawn is encoded
@@ -111,7 +109,7 @@ class Classification:
             columns[way] = [names[code] for code in rounds[0][way]]
             columns[f"{way}_correct"] = np.mean([r[way] == truth for r in rounds], axis=0)
         notes = probes.notes() + ((f"C = {c:g} was chosen on dev",) if counts["dev_items"] else ())
-        if self_trained:
+        if task.train is None:
             notes += (f"a single file: {self.folds}-fold cross-validation",)
         return result(self, task.name, sides, metrics, weighted_intervals(len(truth), figures, seed, samples), columns, counts, seed, notes)
 

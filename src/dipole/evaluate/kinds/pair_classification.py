@@ -21,12 +21,12 @@ from dipole.evaluate.result import Result
 from dipole.evaluate.table import Table, splits
 from dipole.evaluate.vectors import Encode, Sides, cosines_of_pairs
 
-__all__ = ["PairClassification", "Pairs"]
+__all__ = ["JudgedPairs", "PairClassification"]
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
-    """Pairs of items, each with whether they belong together."""
+class JudgedPairs:
+    """JudgedPairs of items, each with whether they belong together."""
 
     first: Sequence[Any]
     second: Sequence[Any]
@@ -38,13 +38,13 @@ class PairTask:
     """``dev`` is where thresholds are chosen; None: on ``test``."""
 
     name: str
-    test: Pairs
-    dev: Pairs | None = None
+    test: JudgedPairs
+    dev: JudgedPairs | None = None
 
 
 @part
 class PairClassification:
-    """Pairs of two classes: does the cosine tell those that belong together from those that do not?"""
+    """JudgedPairs of two classes: does the cosine tell those that belong together from those that do not?"""
 
     files: ClassVar[str] = "FILE with sentence1, sentence2, label (1 belongs together, 0 does not); or a FOLDER of test.* and dev.* like it"
     unit: ClassVar[str] = "pairs"
@@ -140,7 +140,7 @@ def _accepted(cosine: Floats, positive: np.ndarray[Any, Any], drawn: Floats, cut
     return inside @ positive.astype(np.float64), inside @ (~positive).astype(np.float64)
 
 
-def _pairs(table: Table) -> Pairs:
+def _pairs(table: Table) -> JudgedPairs:
     role = "label" if table.has("label") else "score"
     table.need("positive", "sentence2")
     table.need(role, "label")
@@ -148,4 +148,4 @@ def _pairs(table: Table) -> Pairs:
     for place, number in enumerate(numbers):
         if number not in (0, 1):
             raise table.error(place, role, "a label must be 1 (belong together) or 0", table.rows[place].get(role))
-    return Pairs(table.texts("anchor"), table.texts("positive"), [number == 1 for number in numbers])
+    return JudgedPairs(table.texts("anchor"), table.texts("positive"), [number == 1 for number in numbers])
