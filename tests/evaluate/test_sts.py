@@ -105,10 +105,14 @@ def test_the_published_figure_of_minilm_on_stsb(data_folder: Path) -> None:
     ("name", "content"),
     [
         ("sts.csv", 'sentence1,sentence2,score\na,"b, c",1\nc,d,2.5\ne,f,5\n'),
-        ("sts.jsonl", "".join(f'{{"sentence1": "{a}", "sentence2": "{b}", "score": {s}}}\n' for a, b, s in (("a", "b, c", 1), ("c", "d", 2.5), ("e", "f", 5)))),
+        (
+            "sts.jsonl",
+            '{"sentence1": "a", "sentence2": "b, c", "score": 1}\n{"sentence1": "c", "sentence2": "d", "score": 2.5}\n'
+            '{"sentence1": "e", "sentence2": "f", "score": 5}\n',
+        ),
         ("sts.csv", 'sentence1,sentence2,label\na,"b, c",1\nc,d,2.5\ne,f,5\n'),
     ],
-)  # fmt: skip
+)
 def test_columns_by_name(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content)
     task = read_scored_pairs(tmp_path / name)
