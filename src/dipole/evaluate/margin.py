@@ -5,6 +5,7 @@ margin(x, y) = cos(x, y) / ( mean of cos(x, its k nearest y') / 2 + mean of cos(
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,15 +43,19 @@ def mine(there: Top, back: Top, margin_there: torch.Tensor, margin_back: torch.T
 
 
 class Mined:
-    """Mined pairs beside gold ones."""
+    """Mined pairs beside ``gold`` ones, (source, target) as often as they are wanted: a mined pair uses one up."""
 
-    def __init__(self, pairs: Sequence[tuple[float, int, int]], gold: set[tuple[int, int]], of_source: Codes, of_target: Codes) -> None:
-        self._right = np.array([(int(of_source[s]), int(of_target[t])) in gold for _, s, t in pairs], dtype=np.float64)
+    def __init__(self, pairs: Sequence[tuple[float, int, int]], gold: Sequence[tuple[int, int]]) -> None:
+        wanted, right = Counter(gold), []
+        for _, source, target in pairs:
+            right.append(wanted[(source, target)] > 0)
+            wanted[(source, target)] -= 1
+        self._right = np.array(right, dtype=np.float64)
         self._ends = np.flatnonzero(np.append(np.diff([m for m, _, _ in pairs]) != 0, True))
         self._gold = len(gold)
 
     def figures(self) -> dict[str, float]:
-        return {name: float(values[0]) for name, values in self._atbest(np.ones((1, len(self._right))), np.array([self._gold])).items()}
+        return {name: float(values[0]) for name, values in self._at_best(np.ones((1, len(self._right))), np.array([self._gold])).items()}
 
     def intervals(self, seed: int, samples: int) -> dict[str, tuple[float, float]]:
         """Over mined pairs and the gold pairs that were not mined, which keep the threshold honest about recall."""
@@ -59,11 +64,11 @@ class Mined:
 
         def figures(weights: Floats) -> dict[str, Floats]:
             mined = weights[:, :size]
-            return self._atbest(mined, mined @ self._right + weights[:, size:].sum(axis=1))
+            return self._at_best(mined, mined @ self._right + weights[:, size:].sum(axis=1))
 
         return weighted_intervals([size + missed], figures, seed, samples)
 
-    def _atbest(self, weights: Floats, gold: Floats | Codes) -> dict[str, Floats]:
+    def _at_best(self, weights: Floats, gold: Floats | Codes) -> dict[str, Floats]:
         tp = np.cumsum(weights * self._right, axis=1)[:, self._ends]
         taken = np.cumsum(weights, axis=1)[:, self._ends]
         f1 = 2 * tp / np.maximum(taken + gold[:, None], 1e-12)

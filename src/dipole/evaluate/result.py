@@ -12,6 +12,15 @@ from typing import Any
 from dipole.core.extras import need
 
 
+def rows_file(task: str) -> str:
+    """The name of a task's Parquet file: what a file name may not hold becomes an underscore.
+
+    >>> rows_file("sts:data/dev.tsv")
+    'sts_data_dev.tsv.parquet'
+    """
+    return (re.sub(r"[^\w.@-]+", "_", task).strip("_") or "task") + ".parquet"
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """``metrics`` name -> figure · ``intervals`` name -> (low, high), 95% · ``definition`` name -> what it is, in words ·
@@ -52,7 +61,7 @@ class Result:
         arrow = need("pyarrow", "evaluate", "per-item Parquet")
         parquet = need("pyarrow.parquet", "evaluate", "per-item Parquet")
         folder.mkdir(parents=True, exist_ok=True)
-        place = folder / (re.sub(r"[^A-Za-z0-9.@-]+", "_", self.task).strip("_") + ".parquet")
+        place = folder / rows_file(self.task)
         temporary = place.with_name(f".{place.name}.{os.getpid()}")
         try:
             parquet.write_table(arrow.table(dict(self.per_item)), temporary)

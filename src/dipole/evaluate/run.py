@@ -12,7 +12,7 @@ from typing import Any
 from dipole.core.errors import UnknownNameError, UsageError
 from dipole.evaluate.kind import kinds, make
 from dipole.evaluate.mteb import MTEBTasks
-from dipole.evaluate.result import Result
+from dipole.evaluate.result import Result, rows_file
 
 MTEB = "mteb"  # the kind whose places are names of MTEB's tasks
 _SUITE_KEYS = ("schema", "tasks")
@@ -122,8 +122,13 @@ def evaluate_encoder(
 ) -> dict[str, dict[str, Any]]:
     """Task name -> figures, definitions, intervals, counts, policy, model, seconds, truncated, as JSON can hold them.
 
-    ``told`` is called after each task; ``per_item`` is a folder for one Parquet file a task.
+    ``told`` is called after each task; ``per_item`` is a folder for one Parquet file a task. Raises UsageError where two tasks would
+    share a file.
     """
+    files = [rows_file(task.name) for task in tasks]
+    if per_item is not None and len(set(files)) != len(files):
+        twice = next(name for name in files if files.count(name) > 1)
+        raise UsageError(f"two tasks would write their rows to {twice}; give them names that differ in letters or digits")
     found: dict[str, dict[str, Any]] = {}
     identity = encoder.identity
 

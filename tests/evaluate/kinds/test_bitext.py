@@ -82,6 +82,16 @@ def test_a_copy_of_the_translation_is_right():
     assert found.counts["duplicate_targets"] == 1
 
 
+def test_copies_on_both_sides_are_mined_once_each():
+    texts = ["a cat", "a cat", "a dog"]
+    found = Bitext(neighbours=2)(BitextTask("copies", texts, texts, [(0, 0), (1, 1), (2, 2)]), bag, samples=50)
+    assert found.metrics["mining_recall"] <= 1.0
+    assert found.metrics["mining_precision"] == 1.0
+    once = Bitext(neighbours=2)(BitextTask("copies", texts, texts, [(0, 0), (2, 2)]), bag, samples=50)
+    assert once.metrics["mining_recall"] == 1.0
+    assert all(0 <= low <= high <= 1 for low, high in once.intervals.values())
+
+
 def test_files_of_every_form(tmp_path):
     jsonl(tmp_path / "pairs.jsonl", [{"source": "ein Hund", "target": "a dog"}, {"source": "eine Katze", "target": "a cat"}])
     task = Bitext().read(str(tmp_path / "pairs.jsonl"))

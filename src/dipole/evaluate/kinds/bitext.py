@@ -107,8 +107,8 @@ class Bitext:
             "margin_accuracy_back": of_source[best(back, margin_back)[gold[:, 1]]] == of_source[gold[:, 0]],
         }
         named = of_target[there.ids[:, 0].numpy()[gold[:, 0]]]
-        pairs = mine(there, back, margin_there, margin_back)
-        mined = Mined(pairs, {(int(of_source[s]), int(of_target[t])) for s, t in task.gold}, of_source, of_target)
+        pairs = [(m, int(of_source[s]), int(of_target[t])) for m, s, t in mine(there, back, margin_there, margin_back)]
+        mined = Mined(pairs, [(int(of_source[s]), int(of_target[t])) for s, t in task.gold])
 
         def figures(weights: Floats) -> dict[str, Floats]:
             total = weights.sum(axis=1)
@@ -117,9 +117,10 @@ class Bitext:
 
         metrics = {name: float(values[0]) for name, values in figures(np.ones((1, len(gold)))).items()} | mined.figures()
         intervals = weighted_intervals(len(gold), figures, seed, samples, centre={"f1": metrics["f1"]}) | mined.intervals(seed, samples)
+        names = shown(task.sources), shown(task.targets)
         columns: dict[str, Any] = {
-            "source": [shown(task.sources)[s] for s, _ in task.gold],
-            "target": [shown(task.targets)[t] for _, t in task.gold],
+            "source": [names[0][s] for s, _ in task.gold],
+            "target": [names[1][t] for _, t in task.gold],
             **{name: right.tolist() for name, right in found.items()},
         }
         counts = {

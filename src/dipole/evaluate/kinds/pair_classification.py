@@ -61,7 +61,7 @@ class PairClassification:
     def definitions(self) -> dict[str, str]:
         return {
             "ap": "average precision: sum over thresholds of the gain in recall times the precision there",
-            "auroc": "share of (belonging, not belonging) pairs of pairs whose cosines are in the right order, equal ones half",
+            "auroc": "chance that a pair that belongs together has a larger cosine than one that does not, equal cosines counting half",
             "f1": "F1 of 'belongs together' at the threshold with the best F1",
             "f1_threshold": "the cosine from which a pair is accepted for the best F1",
             "precision": "share of accepted pairs that belong together, at the threshold of F1",
