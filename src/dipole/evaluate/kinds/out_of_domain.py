@@ -54,7 +54,7 @@ class OutOfDomain:
     files: ClassVar[str] = "FOLDER of reference.* (text, and label where there are classes), in.* and out.* (text)"
     unit: ClassVar[str] = "items"
     two_sided: ClassVar[bool] = False
-    primary: ClassVar[str] = "auroc_knn"
+    primary: ClassVar[str] = "auroc_max_cosine"
     policy: ClassVar[Mapping[str, str]] = {
         "positive": "in-domain; a higher score means more in-domain",
         "mahalanobis": "class means where reference items have labels of two or more classes, else one mean; Ledoit-Wolf covariance",
