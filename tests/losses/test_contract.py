@@ -10,14 +10,10 @@ import torch
 import dipole.losses
 from dipole.pairwise import using
 from tests.catalogue import LOSSES, loss_of, pairs_for
+from tests.catalogue.case import skip_exempt
 
 
-@pytest.fixture(autouse=True)
-def _exempt(request):
-    name = getattr(request.node, "callspec", None) and request.node.callspec.params.get("name")
-    reason = LOSSES[name].exempt.get(request.node.originalname) if name else None
-    if reason:
-        pytest.skip(reason)
+_exempt = pytest.fixture(autouse=True)(skip_exempt)
 
 
 def test_exemptions_name_tests_of_this_file_or_of_the_ranks():

@@ -11,9 +11,13 @@ from dipole.losses import SigLIP
 from dipole.pairwise import Count, LogMeanExp, LogSumExp, Mean, Sum, reduce, using
 from dipole.pairwise.scores.neg_squared_distance import NegSquaredDistance
 from tests.catalogue import LOSSES, PAIRS, loss_of, pairs_for
+from tests.catalogue.case import skip_exempt
 
 compiled_module = sys.modules["dipole.pairwise.compiled"]
 N, D = 192, 8
+
+
+_exempt = pytest.fixture(autouse=True)(skip_exempt)
 
 
 @pytest.fixture(autouse=True)

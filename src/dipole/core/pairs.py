@@ -55,13 +55,13 @@ class Pairs:
                 raise DataError(
                     f"Pairs: {side} must hold at least one vector", value=tuple(leading(vectors).shape), remedy="drop empty batches"
                 )
-        if self.ring is not None:
-            spans = self.ring.own_rows, self.ring.own_cols
-            held = side_length(self.queries), side_length(self.keys)
-            if held != tuple(s.stop - s.start for s in spans):
-                raise DataError("Pairs: a ring's rank must hold the rows and columns of its spans", value=(held, spans))
-        for axis, length, meta in (("rows", self.shape[0], self.rows), ("cols", self.shape[1], self.cols)):  # global lengths
+        held = side_length(self.queries), side_length(self.keys)
+        spans = self.own_rows, self.own_cols
+        if self.ring is not None and held != tuple(s.stop - s.start for s in spans):
+            raise DataError("Pairs: a ring's rank must hold the rows and columns of its spans", value=(held, spans))
+        for axis, whole, here, meta in (("rows", self.shape[0], held[0], self.rows), ("cols", self.shape[1], held[1], self.cols)):
             for name, tensor in meta.items():
+                length = here if tensor.requires_grad else whole  # on a ring: metadata with a gradient is held like vectors
                 if len(tensor) != length:
                     raise DataError(f"Pairs: {axis}[{name!r}] must have one entry per {axis[:-1]}, {length}", value=len(tensor))
 

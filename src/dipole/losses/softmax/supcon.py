@@ -20,9 +20,9 @@ from collections.abc import Mapping
 
 import torch
 
-from dipole.core.errors import DegenerateBatchError
 from dipole.core.pairs import Pairs
 from dipole.core.part import part, positive
+from dipole.core.requirements import require_positives
 from dipole.pairwise import LogSumExp, Sum, Tile, reduce
 
 __all__ = ["SupCon"]
@@ -36,14 +36,8 @@ class SupCon:
 
     def __call__(self, pairs: Pairs) -> torch.Tensor:
         """(N,) float32 or better."""
+        require_positives(pairs, "SupCon")
         count = pairs.positives_per_row()
-        everyone = pairs.positive.count(slice(0, pairs.shape[0]), pairs.shape[1])  # of all ranks, so that all raise or none
-        if not bool(everyone.any()):
-            raise DegenerateBatchError(
-                "SupCon: no row of the batch has a positive, so there is nothing to attract",
-                value=f"{pairs.shape[0]} rows",
-                remedy="give items shared labels, draw several items a class, or raise batch_size",
-            )
 
         def terms(tile: Tile) -> Mapping[str, torch.Tensor]:
             logits = tile.scores / self.temperature

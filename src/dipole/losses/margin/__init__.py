@@ -1,0 +1,1 @@
+"""Losses in which a positive must beat negatives by a margin."""

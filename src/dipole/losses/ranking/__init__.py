@@ -1,0 +1,1 @@
+"""Losses that put candidates in the order a teacher or grades give."""
