@@ -12,7 +12,6 @@ from dipole.pairwise import using
 from tests.catalogue import LOSSES, loss_of, pairs_for
 from tests.catalogue.case import skip_exempt
 
-
 _exempt = pytest.fixture(autouse=True)(skip_exempt)
 
 
