@@ -56,8 +56,14 @@ class CACR:
             shift = distance.log1p()  # a weighted mean of 1 + d is a ratio of two sums of exponentials
             return {"far": far, "far_cost": far + shift, "near": near, "near_cost": near + shift}
 
-        names = ("far", "far_cost", "near", "near_cost")
-        z = reduce(terms, replace(pairs, score=NegSquaredDistance()), **{name: LogSumExp("rows", of=name) for name in names})
+        z = reduce(
+            terms,
+            replace(pairs, score=NegSquaredDistance()),
+            far=LogSumExp("rows", of="far"),
+            far_cost=LogSumExp("rows", of="far_cost"),
+            near=LogSumExp("rows", of="near"),
+            near_cost=LogSumExp("rows", of="near_cost"),
+        )
         if bool((z.near == -torch.inf).any()):
             raise DegenerateBatchError("CACR: some rows have no negative", remedy="raise batch_size, or drop copies of one item")
         has = pairs.positives_per_row() > 0

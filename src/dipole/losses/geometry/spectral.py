@@ -42,4 +42,5 @@ class Spectral:
             return {"squares": tile.fill_positive(tile.scores.square(), 0.0), "negative": counted if match is None else ~match}
 
         found = reduce(terms, pairs, squares=Sum("rows", of="squares"), number=Count("rows", of="negative"))
-        return self.spread_weight * found.squares / found.number.clamp(min=1) - 2 * pairs.positive_scores()
+        spread: torch.Tensor = found.squares / found.number.clamp(min=1)
+        return self.spread_weight * spread - 2 * pairs.positive_scores()

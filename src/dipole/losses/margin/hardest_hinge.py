@@ -22,7 +22,7 @@ import torch
 
 from dipole.core.pairs import Pairs
 from dipole.core.part import part, positive, switch
-from dipole.pairwise import Max, Tile, reduce
+from dipole.pairwise import Max, Tile, max_rows, reduce
 
 __all__ = ["HardestHinge"]
 
@@ -42,7 +42,8 @@ class HardestHinge:
         def negatives(tile: Tile) -> torch.Tensor:
             return tile.fill_positive(tile.scores, -torch.inf)
 
-        axes = ("rows", "cols") if self.two_sided else ("rows",)
-        hardest = reduce(negatives, pairs, **{axis: Max(axis) for axis in axes})
-        values = (self.margin - positives + hardest.rows).relu()
-        return values + (self.margin - positives + pairs.at_positive(hardest.cols)).relu() if self.two_sided else values
+        if not self.two_sided:
+            return (self.margin - positives + max_rows(negatives, pairs)).relu()
+        hardest = reduce(negatives, pairs, rows=Max("rows"), cols=Max("cols"))
+        both: torch.Tensor = (self.margin - positives + hardest.rows).relu()
+        return both + (self.margin - positives + pairs.at_positive(hardest.cols)).relu()

@@ -47,7 +47,8 @@ class Hinge:
 
         noted = note_positive_scores(pairs)
         if not self.two_sided:
-            return reduce(missing, noted, rows=Sum("rows", of="rows")).rows  # type: ignore[no-any-return]
+            one: torch.Tensor = reduce(missing, noted, rows=Sum("rows", of="rows")).rows
+            return one
         both = reduce(missing, noted, rows=Sum("rows", of="rows"), cols=Sum("cols", of="cols"))
         total: torch.Tensor = both.rows + pairs.at_positive(both.cols)
         return total
