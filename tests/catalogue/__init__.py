@@ -24,7 +24,7 @@ def pairs_for(name, queries, keys, labels=None, negatives=None, owner=None):
     """The pairs a loss of the catalogue takes, from aligned sides."""
     kind = PAIRS[LOSSES[name].pairs]
     pairs = kind.whole(queries, keys, labels)
-    return pairs if negatives is None or not kind.negatives else pairs.with_negatives(negatives, owner)
+    return pairs if negatives is None or kind.negatives is None else kind.negatives(pairs, negatives, owner)
 
 
 def ring_pairs_for(name, queries, keys, labels, ring):

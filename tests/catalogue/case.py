@@ -1,13 +1,17 @@
 """What the contract needs to know of a loss, and the kinds of pairs losses take."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+import torch
 
 from dipole import Pairs
-from dipole.core.relations import Diagonal, Match
+from dipole.core.ranks import Ring
+from dipole.core.relations import Diagonal, Listed, Match
+from dipole.core.scores import Channel, Dot
+from dipole.core.vectors import wide
 from dipole.views.aligned import Aligned
 from dipole.views.labelled import Labelled
 
@@ -16,28 +20,64 @@ from dipole.views.labelled import Labelled
 class Kind:
     """How pairs arise from aligned sides and labels: whole, and from a ring's local part (None: not on a ring).
 
-    ``negatives``: hard negatives can be added. ``one_sided``: keys are the queries and get no gradient of their own.
-    ``views``: the part that makes such pairs of rows.
+    ``negatives``: how hard negatives are added, where they can be. ``one_sided``: keys are the queries and get no gradient of
+    their own. ``views``: the part that makes such pairs of rows.
     """
 
     whole: Callable[..., Pairs]
     ring: Callable[..., Pairs] | None
-    negatives: bool = True
+    negatives: Callable[..., Pairs] | None = Pairs.with_negatives
     one_sided: bool = False
     views: Callable[[], Any] = Aligned
 
 
+def unit(vectors: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.normalize(wide(vectors), dim=1)
+
+
+def teacher(vectors: torch.Tensor) -> torch.Tensor:
+    """What a teacher makes of the items: other vectors, without a gradient."""
+    return unit(vectors.detach().flip(-1))
+
+
+def taught(pairs: Pairs) -> Pairs:
+    """With a teacher's scores beside the own ones."""
+    return replace(pairs, channels={"teacher": Channel(teacher(pairs.queries), teacher(pairs.keys), Dot())})
+
+
+def graded(labels: torch.Tensor) -> Listed:
+    """Labels that are both odd or both even belong together, by different amounts."""
+    row, col = (labels[:, None] % 2 == labels[None, :] % 2).nonzero(as_tuple=True)
+    return Listed.of(row, col, 0.5 + ((labels[row] + 2 * labels[col]) % 3))
+
+
+def aligned(q: torch.Tensor, k: torch.Tensor, labels: torch.Tensor | None = None) -> Pairs:
+    return Pairs.aligned(q, k)
+
+
+def aligned_ring(q: torch.Tensor, k: torch.Tensor, labels: torch.Tensor | None, ring: Ring) -> Pairs:
+    return Pairs(q, k, Diagonal(0, ring.row_starts[-1]), ring=ring)
+
+
 PAIRS: dict[str, Kind] = {
-    "aligned": Kind(
-        lambda q, k, labels: Pairs.aligned(q, k),
-        lambda q, k, labels, ring: Pairs(q, k, Diagonal(0, ring.row_starts[-1]), ring=ring),
+    "aligned": Kind(aligned, aligned_ring),
+    "cosines": Kind(
+        lambda q, k, labels: aligned(unit(q), unit(k)),
+        lambda q, k, labels, ring: aligned_ring(unit(q), unit(k), labels, ring),
+        lambda pairs, new, owner: pairs.with_negatives(unit(new), owner),
     ),
+    "taught": Kind(
+        lambda *given: taught(aligned(*given)),
+        lambda *given: taught(aligned_ring(*given)),
+        lambda pairs, new, owner: pairs.with_negatives(new, owner, channels={"teacher": teacher(new)}),
+    ),
+    "graded": Kind(lambda q, k, labels: Pairs(q, k, graded(labels)), lambda q, k, labels, ring: Pairs(q, k, graded(labels), ring=ring)),
     "labelled": Kind(
         lambda q, k, labels: Pairs.labelled(q, labels),
         lambda q, k, labels, ring: Pairs(
             q, q, Match(labels, labels, others_only=True), excluded=(Diagonal(0, ring.row_starts[-1]),), ring=ring
         ),
-        negatives=False,
+        negatives=None,
         one_sided=True,
         views=Labelled,
     ),

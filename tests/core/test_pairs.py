@@ -1,15 +1,21 @@
 """What ``Pairs`` accepts, refuses and answers."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
 from dipole import Pairs
-from dipole.core.errors import DataError, DegenerateBatchError
+from dipole.core.errors import DataError, DegenerateBatchError, EngineError
 from dipole.core.ranks import Ring
 from dipole.core.relations import Diagonal
 from dipole.losses import DCL, AlignUniform, InfoNCE, SupCon
-from dipole.pairwise import Sum, reduce
+from dipole.pairwise import Channel, LogSumExp, Sum, reduce
+from dipole.pairwise.scores.bilinear import Bilinear
 from dipole.pairwise.scores.max_sim import MaxSim
+from dipole.pairwise.scores.neg_squared_distance import NegSquaredDistance
+from dipole.pairwise.scores.pair_function import PairFunction
 from dipole.pairwise.scores.scaled_cosine import ScaledCosine
 
 Q, K = torch.randn(3, 4), torch.randn(3, 4)
@@ -81,3 +87,80 @@ def test_reversed_is_its_own_inverse():
     pairs = Pairs.aligned(Q, K).with_negatives(K, owner=torch.tensor([0, 1, -1]))
     there = InfoNCE()(pairs)
     torch.testing.assert_close(InfoNCE()(pairs.reversed().reversed()), there)
+
+
+def log_weights(n: int, m: int) -> Channel:
+    """A channel that is a weight: log(1 + i + 2j) of row i and column j, from one number an item."""
+    rows, cols = torch.arange(float(n)), torch.arange(float(m))
+    return Channel(rows, cols, PairFunction(lambda r, c: torch.log(1 + r[0][:, None] + 2 * c[0][None, :])))
+
+
+def test_weights_multiply_the_exponentials_of_negatives_and_spare_positives():
+    pairs = replace(Pairs.aligned(Q, K), channels={"w": log_weights(3, 3)}, weighing=("w",))
+    values, dcl = InfoNCE(temperature=0.5)(pairs), DCL(temperature=0.5)(pairs)
+    for i in range(3):
+        e = [math.exp(float(Q[i] @ K[j]) / 0.5) * (1 if i == j else 1 + i + 2 * j) for j in range(3)]
+        assert values[i].item() == pytest.approx(math.log(sum(e) / e[i]), rel=1e-5, abs=1e-6)
+        assert dcl[i].item() == pytest.approx(math.log((sum(e) - e[i]) / e[i]), rel=1e-5, abs=1e-6)
+
+
+def test_channels_turn_and_grow_with_the_pairs():
+    pairs = replace(Pairs.aligned(Q, K), channels={"w": log_weights(3, 3)})
+    read = lambda p: reduce(lambda t: t.channels["w"].exp(), p, s=Sum("rows")).s.tolist()  # noqa: E731
+    assert read(pairs) == pytest.approx([9, 12, 15])
+    assert read(pairs.reversed()) == pytest.approx([6, 12, 18])
+    wider = pairs.with_negatives(K[:2], channels={"w": torch.tensor([10.0, 20.0])})
+    assert read(wider) == pytest.approx([9 + 62, 12 + 64, 15 + 66])
+    assert read(wider.answers()) == pytest.approx([6, 12, 18])
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: replace(Pairs.aligned(Q, K), channels={"w": log_weights(3, 2)}), r"channel 'w' must have one vector per query and key"),
+        (lambda: replace(Pairs.aligned(Q, K), channels={"w": log_weights(3, 3)}).with_negatives(K), "new columns in channel 'w'"),
+        (lambda: Pairs.labelled(Q, torch.tensor([0, 0, 1])).answers(), "answers needs aligned pairs"),
+        (lambda: Pairs(Q, K, Diagonal(1, 2)).answers(), "row i's positive must be column i"),
+    ],
+)
+def test_what_channels_and_answers_refuse(make, says):
+    with pytest.raises(DataError, match=says):
+        make()
+
+
+def test_answers_are_the_keys_that_are_positives():
+    q, k, more = (torch.randn(n, 4, dtype=torch.float64) for n in (3, 3, 2))
+    back = Pairs.aligned(q, k, key_ids=torch.tensor([5, 5, 6])).with_negatives(more).answers()
+    assert back.shape == (3, 3)
+    want = torch.stack([torch.logsumexp(k[i] @ q[[j for j in range(3) if j == i or {i, j} != {0, 1}]].T, 0) for i in range(3)])
+    torch.testing.assert_close(reduce(lambda t: t.scores, back, z=LogSumExp("rows")).z, want)
+
+
+def test_what_an_earlier_pass_found_is_read_by_row_and_its_gradient_goes_on():
+    q = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    found = torch.randn(4, dtype=torch.float64, requires_grad=True)
+    whole = Pairs.aligned(q, q)
+    out = reduce(lambda t: t.scores * t.rows["f"], whole, known={"f": found}, s=Sum("rows")).s
+    torch.testing.assert_close(out, (q @ q.T).sum(1) * found)
+    (want,) = torch.autograd.grad(out[1:3].sum(), found)
+    own = replace(whole, local=(slice(1, 3), slice(1, 3)))
+    part = found[1:3].detach().requires_grad_()
+    mine = reduce(lambda t: t.scores * t.rows["f"], own, known={"f": part}, s=Sum("rows")).s
+    torch.testing.assert_close(mine, out[1:3])
+    torch.testing.assert_close(torch.autograd.grad(mine.sum(), part)[0], want[1:3])
+    with pytest.raises(EngineError, match="only reductions over rows can read it"):
+        reduce(lambda t: t.scores, own, known={"f": part}, s=Sum("cols"))
+
+
+def test_reversed_pairs_are_the_transposed_matrix_whatever_the_score():
+    q, k = torch.randn(4, 3, 5, dtype=torch.float64), torch.randn(4, 2, 5, dtype=torch.float64)
+    tokens = (q, torch.ones(4, 3, dtype=torch.bool)), (k, torch.ones(4, 2, dtype=torch.bool))
+    vectors = torch.randn(4, 5, dtype=torch.float64), torch.randn(4, 5, dtype=torch.float64)
+    bilinear = Bilinear(5, 5).double()
+    torch.nn.init.normal_(bilinear.weight)
+    for sides, score in ((tokens, MaxSim()), (vectors, bilinear), (vectors, NegSquaredDistance()), (vectors, None)):
+        pairs = Pairs.aligned(*sides, score=score)
+        stats = reduce(lambda t: t.scores, pairs, z=LogSumExp("cols"))
+        torch.testing.assert_close(reduce(lambda t: t.scores, pairs.reversed(), z=LogSumExp("rows")).z, stats.z)
+        torch.testing.assert_close(pairs.reversed().positive_scores(), pairs.positive_scores())
+        torch.testing.assert_close(reduce(lambda t: t.scores, pairs.reversed().reversed(), z=LogSumExp("cols")).z, stats.z)

@@ -19,10 +19,12 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from dipole.core.errors import DataError, DegenerateBatchError
-from dipole.core.ranks import Ring
-from dipole.core.relations import Diagonal, Listed, Match, Owned, Relation
-from dipole.core.scores import Dot, Score, scores_of_pairs
-from dipole.core.vectors import Vectors, concatenate, cut, leading, one_each, side_length
+from dipole.core.ranks import Ring, gather_sides
+from dipole.core.relations import Diagonal, Listed, Match, Relation
+from dipole.core.scores import Channel, Dot, Score, scores_of_pairs
+from dipole.core.turning import among, answers, turned
+from dipole.core.vectors import Vectors, cut, leading, one_each, side_length
+from dipole.core.widening import widened
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,8 @@ class Pairs:
     ``positive`` who belongs together. ``excluded`` entries no objective sees, positives among them included (an item
     against itself). ``duplicates`` entries no objective sees unless they are positive (other copies of the positive).
     ``rows`` / ``cols`` metadata with leading N / M that tile functions may read (labels, weights, statistics).
+    ``channels`` further scores over the same rows and columns, a teacher's for example; ``weighing`` names those of them whose
+    score is the log of a weight: what a softmax over candidates multiplies the exponential of each negative by.
     ``local`` the rows and columns this process answers for, where the vectors were gathered from several.
     ``ring`` set where this process holds only its own rows and columns of a global batch: relations then speak of global
     places, vectors are the local ones, and the engine passes columns around.
@@ -46,6 +50,8 @@ class Pairs:
     duplicates: tuple[Relation, ...] = ()
     rows: Mapping[str, torch.Tensor] = field(default_factory=dict)
     cols: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+    weighing: tuple[str, ...] = ()
     local: tuple[slice, slice] | None = None
     ring: Ring | None = None
 
@@ -64,6 +70,10 @@ class Pairs:
                 length = here if tensor.requires_grad else whole  # on a ring: metadata with a gradient is held like vectors
                 if len(tensor) != length:
                     raise DataError(f"Pairs: {axis}[{name!r}] must have one entry per {axis[:-1]}, {length}", value=len(tensor))
+        for name, channel in self.channels.items():
+            lengths = side_length(channel.queries), side_length(channel.keys)
+            if lengths != (held := (side_length(self.queries), side_length(self.keys))):
+                raise DataError(f"Pairs: channel {name!r} must have one vector per query and key, {held}", value=lengths)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -173,78 +183,33 @@ class Pairs:
         owner: torch.Tensor | None = None,
         copy_of: torch.Tensor | None = None,
         cols: Mapping[str, torch.Tensor] | None = None,
+        channels: Mapping[str, Vectors] | None = None,
     ) -> Pairs:
         """Add columns that are positive for nobody: mined negatives, a queue, the other view of every query.
 
         ``owner`` (K,) int64: the row each belongs to, and only that row sees it; -1 or no owner at all: every row does.
         Ragged negatives are one flat tensor with owners repeated as needed. ``copy_of`` (K,) int64: the row each is a copy
         of, and that row does not see it (a query against its own vector). ``cols``: metadata of the new columns; whole numbers
-        that are not given become -1, which matches nothing.
+        that are not given become -1, which matches nothing. ``channels``: their vectors in each channel there is.
 
         Raises DataError for an owner that is no row, for missing metadata, and on a ring, whose columns are fixed.
         """
-        if self.ring is not None:
-            raise DataError("with_negatives: a ring's columns are those its ranks hold", remedy="gather instead, or make them keys")
-        n, m = self.shape
-        k = side_length(vectors)
-        for name, rows in (("owner", owner), ("copy_of", copy_of)):
-            if rows is not None and len(rows) and not (-1 <= int(rows.min()) and int(rows.max()) < n):
-                raise DataError(f"with_negatives: {name} must be rows from -1 to {n - 1}", value=(int(rows.min()), int(rows.max())))
-        keys = concatenate(self.keys, vectors)
-        excluded = tuple(r.widened(k) for r in self.excluded)
-        if owner is not None:
-            one_each("with_negatives: owner", owner, k)
-            excluded += (Owned(torch.cat([owner.new_full((m,), -1), owner])),)
-        if copy_of is not None:
-            one_each("with_negatives: copy_of", copy_of, k)
-            excluded += (Match(torch.arange(n, device=copy_of.device), torch.cat([copy_of.new_full((m,), -1), copy_of])),)
-        given = cols or {}
-        for name, tensor in self.cols.items():
-            if name not in given and (tensor.is_floating_point() or tensor.dtype == torch.bool):
-                raise DataError(
-                    f"with_negatives: what is {name!r} of the new columns?", remedy=f"give cols={{{name!r}: ...}}, one value each"
-                )
-        more = {name: given.get(name, t.new_full((k, *t.shape[1:]), -1)) for name, t in self.cols.items()}
-        return replace(
-            self,
-            keys=keys,
-            positive=self.positive.widened(k),
-            excluded=excluded,
-            duplicates=tuple(r.widened(k) for r in self.duplicates),
-            cols={name: torch.cat([t, more[name]]) for name, t in self.cols.items()},
-        )
+        return widened(self, vectors, owner, copy_of, cols or {}, channels or {})
 
     def reversed(self) -> Pairs:
-        """Keys ask, queries answer."""
-        return replace(
-            self,
-            queries=self.keys,
-            keys=self.queries,
-            positive=self.positive.flipped(),
-            excluded=tuple(r.flipped() for r in self.excluded),
-            duplicates=tuple(r.flipped() for r in self.duplicates),
-            rows=self.cols,
-            cols=self.rows,
-            local=None if self.local is None else (self.local[1], self.local[0]),
-            ring=None if self.ring is None else self.ring.flipped(),
-        )
+        """Keys ask, queries answer: the transposed matrix."""
+        return turned(self)
+
+    def answers(self) -> Pairs:
+        """Aligned pairs the other way: the keys that are positives ask, the queries answer; row i belongs to query i.
+
+        Further columns (hard negatives, a queue) do not ask. Raises DataError unless row i's positive is column i.
+        """
+        return answers(self)
 
     def among(self, side: str, score: Score | None = None) -> Pairs:
         """One side (``queries`` or ``keys``) against itself, nobody positive and nothing against itself."""
-        if side not in ("queries", "keys"):
-            raise DataError("among: side must be queries or keys", value=side)
-        vectors = self.queries if side == "queries" else self.keys
-        length = self.shape[0] if side == "queries" else self.shape[1]
-        ring = self.ring if self.ring is None or side == "queries" else self.ring.flipped()
-        nobody = torch.full((length,), -1, device=self.device)
-        return Pairs(
-            vectors,
-            vectors,
-            Match(nobody, nobody),
-            score or self.score,
-            excluded=(Diagonal(0, length, device=self.device),),
-            ring=None if ring is None else Ring(ring.rank, ring.row_starts, ring.row_starts),
-        )
+        return among(self, side, score)
 
     @property
     def own_rows(self) -> slice:
@@ -269,7 +234,7 @@ class Pairs:
 
         Raises DataError unless the pairs are aligned.
         """
-        offset = self._aligned("positive_scores")
+        offset = self.aligned_at("positive_scores")
         rows = self.own_rows
         cols = slice(rows.start + offset, rows.stop + offset)
         if cols.start < 0 or cols.stop > self.shape[1] or not bool(self.positives_per_row().all()):
@@ -279,16 +244,34 @@ class Pairs:
             rows, cols = slice(rows.start - held[0], rows.stop - held[0]), slice(cols.start - held[1], cols.stop - held[1])
         return scores_of_pairs(self.score, cut(self.queries, rows), cut(self.keys, cols))
 
+    def all_positive_scores(self) -> torch.Tensor:
+        """(N,) the score of every row of the whole batch with its one positive, on every process; gradients flow home."""
+        if self.ring is None:
+            return replace(self, local=None).positive_scores()
+        everyone = gather_sides({"scores": self.positive_scores()}, {})[0]["scores"]
+        return leading(everyone)
+
     def at_positive(self, column_values: torch.Tensor) -> torch.Tensor:
         """(N,) the value of each own row's positive column, of values given for the own columns. Aligned pairs only."""
-        offset = self._aligned("at_positive")
+        offset = self.aligned_at("at_positive")
         first = self.own_rows.start + offset - self.own_cols.start
         return column_values[first : first + self.own_rows.stop - self.own_rows.start]
 
-    def _aligned(self, what: str) -> int:
+    def aligned_at(self, what: str) -> int:
+        """How far row i's one positive lies from column i, always the same. Raises DataError where pairs are not aligned."""
         if self.positive.offset is None:
             raise DataError(f"{what} needs aligned pairs, one positive a row", remedy="use a loss for several positives")
         return self.positive.offset
+
+    def require_positives(self, loss: str) -> torch.Tensor:
+        """``positives_per_row()``; DegenerateBatchError where no row of any process has one, so that all raise or none."""
+        if not bool(self.positive.count(slice(0, self.shape[0]), self.shape[1]).any()):
+            raise DegenerateBatchError(
+                f"{loss}: no row of the batch has a positive, so there is nothing to attract",
+                value=f"{self.shape[0]} rows",
+                remedy="give items shared labels, draw several items a class, or raise batch_size",
+            )
+        return self.positives_per_row()
 
     def require_negatives(self, loss: str) -> None:
         """Raise DegenerateBatchError where a row has nothing to be told apart from, so that the loss would be constant."""

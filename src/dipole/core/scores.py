@@ -41,6 +41,19 @@ class Score(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """A second score over the same rows and columns: a teacher's vectors, another modality, the log of a weight."""
+
+    queries: Vectors
+    keys: Vectors
+    score: Score
+
+    def flipped(self) -> Channel:
+        """Keys ask, queries answer."""
+        return Channel(self.keys, self.queries, flipped(self.score))
+
+
 @part
 class Dot:
     """s(q, k) = q . k, for vectors that are already what they should be (normalised by the encoder, say)."""
@@ -55,6 +68,32 @@ class Dot:
         cols: tuple[torch.Tensor, ...],
     ) -> torch.Tensor:
         return products[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Flipped:
+    """The score of the same pairs with the sides exchanged: the transposed matrix, also where s(q, k) is not s(k, q)."""
+
+    score: Score
+
+    def factors(self, queries: Vectors, keys: Vectors) -> Factors:
+        whole = self.score.factors(keys, queries)
+        return Factors(tuple((b, a) for a, b in whole.products), whole.cols, whole.rows)
+
+    def tile(
+        self,
+        products: tuple[torch.Tensor, ...],
+        rows: tuple[torch.Tensor, ...],
+        cols: tuple[torch.Tensor, ...],
+    ) -> torch.Tensor:
+        return self.score.tile(tuple(p.T for p in products), cols, rows).T
+
+
+def flipped(score: Score) -> Score:
+    """The score with the sides exchanged."""
+    if isinstance(score, Dot):
+        return score
+    return score.score if isinstance(score, Flipped) else Flipped(score)
 
 
 def scores_of_pairs(score: Score, queries: Vectors, keys: Vectors) -> torch.Tensor:

@@ -1,9 +1,10 @@
 """The streaming pairwise engine: write what one tile of the score matrix means; the N x M matrix never exists."""
 
-from dipole.pairwise.problem import Channel
+from dipole.core.scores import Channel
 from dipole.pairwise.reduce import (
     estimate,
     logmeanexp_total,
+    logsumexp_negatives,
     logsumexp_rows,
     max_rows,
     mean_rows,
@@ -31,6 +32,7 @@ __all__ = [
     "TopK",
     "estimate",
     "logmeanexp_total",
+    "logsumexp_negatives",
     "logsumexp_rows",
     "max_rows",
     "mean_rows",

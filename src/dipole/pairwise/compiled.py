@@ -65,13 +65,13 @@ def _prepare(problem: Problem, blocks: Sequence[torch.Tensor], rows: slice, cols
     listed = relation.weights(rows, cols) if relation.graded else None
     positive = (None if listed is None else listed > 0) if relation.graded else relation.tile(rows, cols)
     index = torch.arange(rows.start, rows.stop, device=blocks[0].device), torch.arange(cols.start, cols.stop, device=blocks[0].device)
-    return row_meta, col_meta, positive, listed, problem.excluded(rows, cols, positive), index
+    return row_meta, col_meta, positive, listed, problem.excluded(rows, cols, positive), index, problem.pairs.weighing
 
 
 def _tile_terms(layout: Any, scores: Any, fn: Any, products: Any, blocks: Any, outside: Any) -> dict[str, torch.Tensor]:
-    row_meta, col_meta, positive, listed, _, index = outside
+    row_meta, col_meta, positive, listed, _, index, weighing = outside
     unknown: Any = (None, None)  # a place that changes from tile to tile would be frozen into the code
-    tile = assemble(layout, scores, products, blocks, dict(row_meta), dict(col_meta), unknown, _Given(positive, listed), index)
+    tile = assemble(layout, scores, products, blocks, dict(row_meta), dict(col_meta), unknown, _Given(positive, listed), weighing, index)
     returned = fn(tile)
     shape = (index[0].shape[0], index[1].shape[0])
     return {"": returned.expand(shape)} if isinstance(returned, torch.Tensor) else {k: v.expand(shape) for k, v in returned.items()}
@@ -125,6 +125,7 @@ def _identity(problem: Problem, products: Sequence[torch.Tensor], outside: Any, 
         getattr(fn, "__code__", None) or (type(fn), type(fn).__call__),
         problem.layout,
         tuple(type(s) for s in problem.scores.values()),
+        problem.pairs.weighing,
         tuple(problem.wanted.items()),
         tuple((p.shape, p.dtype, p.device) for p in products),
         tuple(x is None for x in outside[2:5]),

@@ -87,6 +87,7 @@ def _key(problem: Problem, tensors: Sequence[torch.Tensor]) -> Any:
     return (
         known,
         problem.layout,
+        problem.pairs.weighing,
         tuple((t.dtype, t.shape if s.kind == "param" else t.shape[1:], t.device) for s, t in zip(problem.layout, tensors, strict=True)),
         tuple(meta),
         tuple(problem.wanted.items()),

@@ -15,19 +15,10 @@ import torch
 from dipole.core.errors import EngineError
 from dipole.core.pairs import Pairs
 from dipole.core.relations import Relation
-from dipole.core.scores import Score
-from dipole.core.vectors import Vectors, side_length, wide
+from dipole.core.scores import Channel, Score
+from dipole.core.vectors import side_length, wide
 from dipole.pairwise.reductions.base import Reduction, Spot
 from dipole.pairwise.tile import Tile, TileFunction
-
-
-@dataclass(frozen=True, eq=False)
-class Channel:
-    """A second score over the same rows and columns: a teacher's vectors, another modality."""
-
-    queries: Vectors
-    keys: Vectors
-    score: Score
 
 
 @dataclass(frozen=True)
@@ -80,7 +71,8 @@ class Problem:
 
     def tile(self, products: Sequence[torch.Tensor], blocks: Sequence[torch.Tensor], rows: slice, cols: slice) -> Tile:
         """The tile at (rows, cols) from its products and blocks."""
-        return assemble(self.layout, self.scores, products, blocks, *self.metadata(rows, cols), (rows, cols), self.pairs.positive)
+        known = self.metadata(rows, cols)
+        return assemble(self.layout, self.scores, products, blocks, *known, (rows, cols), self.pairs.positive, self.pairs.weighing)
 
     def metadata(self, rows: slice, cols: slice) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """The tile's share of the metadata that carries no gradient, (n, 1, ...) and (1, m, ...)."""
@@ -155,6 +147,7 @@ def assemble(
     col_meta: dict[str, torch.Tensor],
     at: tuple[slice, slice],
     relation: Relation,
+    weighing: tuple[str, ...],
     index: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> Tile:
     """A tile from its tensors."""
@@ -177,7 +170,7 @@ def assemble(
             col_meta[slot.name] = block[None, :]
     scored = {name: score.tile(*(tuple(part) for part in of_score[name])) for name, score in scores.items()}
     own = scored.pop("")
-    return Tile(own, row_meta, col_meta, params, scored, at, relation, index)
+    return Tile(own, row_meta, col_meta, params, scored, at, relation, weighing, index)
 
 
 def build(
@@ -186,6 +179,7 @@ def build(
     wanted: Mapping[str, Reduction],
     params: Mapping[str, torch.Tensor],
     channels: Mapping[str, Channel],
+    known: Mapping[str, torch.Tensor],
 ) -> tuple[Problem, list[torch.Tensor]]:
     """The problem and its flat list of tensors.
 
@@ -201,6 +195,7 @@ def build(
         layout.append(Slot(kind, name))
         tensors.append(tensor)
 
+    channels = {**pairs.channels, **channels}
     scores: dict[str, Score] = {"": pairs.score, **{name: c.score for name, c in channels.items()}}
     for name, score in scores.items():
         sides = (pairs.queries, pairs.keys) if name == "" else (channels[name].queries, channels[name].keys)
@@ -221,6 +216,10 @@ def build(
     for name, tensor in pairs.cols.items():
         if tensor.requires_grad:
             put("col", name, tensor, m)
+    for name, tensor in known.items():
+        if any(r.axis != "rows" for r in wanted.values()):
+            raise EngineError(f"known[{name!r}] is of own rows, so only reductions over rows can read it; reverse the pairs for columns")
+        put("row", name, _placed(tensor, pairs), n)
     for name, tensor in params.items():
         put("param", name, tensor, None)
     double = any(t.dtype == torch.float64 and (t.dim() > 0 or s.kind != "param") for s, t in zip(layout, tensors, strict=True))
@@ -240,6 +239,15 @@ def build(
         rows, cols = pairs.own_rows, pairs.own_cols
         return Problem(fn, pairs, scores, tuple(layout), wanted, segments, rows, cols, statistics, (rows.start, cols.start)), tensors
     return Problem(fn, pairs, scores, tuple(layout), wanted, segments, slice(0, n), slice(0, m), statistics), tensors
+
+
+def _placed(own: torch.Tensor, pairs: Pairs) -> torch.Tensor:
+    """Values of the own rows in a tensor over all rows held; the other rows' are 0 and nobody reads them."""
+    if pairs.local is None:
+        return own
+    whole = own.new_zeros(side_length(pairs.queries), *own.shape[1:])
+    whole[pairs.own_rows] = own
+    return whole
 
 
 def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

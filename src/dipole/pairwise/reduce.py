@@ -20,15 +20,17 @@ import torch
 
 from dipole.core.errors import EngineError
 from dipole.core.pairs import Pairs
+from dipole.core.scores import Channel
+from dipole.core.vectors import leading, wide
 from dipole.pairwise.compiled import can_fuse
 from dipole.pairwise.dense import dense
 from dipole.pairwise.eager import eager
 from dipole.pairwise.plan import WORKSPACE_BYTES, Cost, Plan, plan
 from dipole.pairwise.probe import probe
-from dipole.pairwise.problem import Channel, Problem, build
+from dipole.pairwise.problem import Problem, build
 from dipole.pairwise.reductions import LogMeanExp, LogSumExp, Max, Mean, Reduction, Sum, Top, TopK
 from dipole.pairwise.ring import ring
-from dipole.pairwise.tile import TileFunction
+from dipole.pairwise.tile import Tile, TileFunction
 
 BACKENDS = ("auto", "dense", "eager", "compiled")
 # Below this many entries the whole matrix costs less than the bookkeeping of tiles.
@@ -67,6 +69,7 @@ def reduce(
     *,
     params: Mapping[str, torch.Tensor] | None = None,
     channels: Mapping[str, Channel] | None = None,
+    known: Mapping[str, torch.Tensor] | None = None,
     workspace_bytes: int = WORKSPACE_BYTES,
     backend: str = "auto",
     **wanted: Reduction,
@@ -74,7 +77,8 @@ def reduce(
     """Run ``fn`` over all tiles once and return every wanted reduction as an attribute of the answer.
 
     ``fn(tile)`` returns one (n, m) term or a mapping of them. ``params`` are tensors ``fn`` reads as
-    ``tile.params[name]`` and that may need gradients. ``channels`` are further scores over the same rows and columns.
+    ``tile.params[name]`` and that may need gradients. ``channels`` are further scores over the same rows and columns, besides
+    those of ``pairs``. ``known`` are what an earlier pass found for each own row, read as ``tile.rows[name]``.
     ``workspace_bytes`` bounds what the pass allocates beyond results and gradients. ``backend`` is ``dense`` (the whole
     matrix), ``eager``, ``compiled`` (tile arithmetic fused), or ``auto``: dense where the matrix is tiny, compiled for
     several tiles on a GPU, eager otherwise.
@@ -87,7 +91,7 @@ def reduce(
     backend = chosen if backend == "auto" else backend
     if not wanted:
         raise EngineError("nothing to reduce: name at least one reduction, for example total=Sum('total')")
-    problem, tensors = build(fn, pairs, wanted, params or {}, channels or {})
+    problem, tensors = build(fn, pairs, wanted, params or {}, channels or {}, known or {})
     cost = probe(problem, tensors)
     results: dict[str, Any] = {}
     if pairs.ring is not None:
@@ -107,11 +111,12 @@ def estimate(
     *,
     params: Mapping[str, torch.Tensor] | None = None,
     channels: Mapping[str, Channel] | None = None,
+    known: Mapping[str, torch.Tensor] | None = None,
     workspace_bytes: int = WORKSPACE_BYTES,
     **wanted: Reduction,
 ) -> Plan:
     """What ``reduce`` with the same arguments would allocate, without running it."""
-    problem, tensors = build(fn, pairs, wanted, params or {}, channels or {})
+    problem, tensors = build(fn, pairs, wanted, params or {}, channels or {}, known or {})
     return plan(problem, tensors, workspace_bytes, probe(problem, tensors))
 
 
@@ -151,6 +156,20 @@ def _one(fn: TileFunction, pairs: Pairs, reduction: Reduction, params: Mapping[s
 def logsumexp_rows(fn: TileFunction, pairs: Pairs, params: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
     """(N,) log sum exp of each row's entries."""
     return _one(fn, pairs, LogSumExp("rows"), params)  # type: ignore[no-any-return]
+
+
+def logsumexp_negatives(pairs: Pairs, temperature: float = 1.0) -> torch.Tensor:
+    """(N,) log of what repels each row: the sum over its negatives of weight times exp(score / temperature); -inf without any.
+
+    The temperature may change from step to step; one compiled function serves all.
+    """
+    vectors = leading(pairs.queries)
+    now = torch.full((), temperature, dtype=wide(vectors[:0]).dtype, device=vectors.device)
+    return logsumexp_rows(_negatives, pairs, {"temperature": now})
+
+
+def _negatives(tile: Tile) -> torch.Tensor:
+    return tile.fill_positive(tile.logits(tile.params["temperature"]), -torch.inf)
 
 
 def sum_rows(fn: TileFunction, pairs: Pairs, params: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:

@@ -29,6 +29,7 @@ class Tile:
     channels: Mapping[str, torch.Tensor]
     at: tuple[slice, slice]
     relation: Relation
+    weighing: tuple[str, ...] = ()  # channels that are log-weights of negatives
     index: tuple[torch.Tensor, torch.Tensor] | None = None  # ids of rows and columns, where they are at hand
     _looked_up: list[torch.Tensor | None] = field(default_factory=list)
 
@@ -66,6 +67,16 @@ class Tile:
         if weights is None:
             return torch.zeros((), dtype=self.scores.dtype, device=self.scores.device).expand(self.scores.shape)
         return weights.to(self.scores.dtype)
+
+    def logits(self, temperature: float | torch.Tensor = 1.0) -> torch.Tensor:
+        """(n, m) scores over the temperature, each negative's raised by the log of the weights that ``Pairs`` gives it.
+
+        What every loss with a softmax normaliser starts from; positives weigh 1.
+        """
+        logits = self.scores / temperature
+        for name in self.weighing:
+            logits = logits + self.fill_positive(self.channels[name], 0.0)
+        return logits
 
     def fill_positive(self, values: torch.Tensor, with_value: float) -> torch.Tensor:
         """``values`` (n, m) with the positives replaced; costs nothing on tiles without one."""

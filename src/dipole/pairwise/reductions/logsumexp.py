@@ -60,8 +60,10 @@ class LogSumExp(Reduction):
             lines, kept = (term, keep) if self.axis == "rows" else (term.T, keep.T)
             whole = LogSumExp("rows")
             return torch.stack([whole.dense(lines, kept & (segments == s), None, 0) for s in range(count)], dim=1)
-        any_left = keep.any(dim=self.dim, keepdim=True) if self.axis != "total" else keep.any().reshape(1, 1)
-        safe = torch.where(any_left, term.masked_fill(~keep, -math.inf), 0.0)
+        values = term.masked_fill(~keep, -math.inf)
+        finite_ones = values != -math.inf
+        any_left = finite_ones.any(dim=self.dim, keepdim=True) if self.axis != "total" else finite_ones.any().reshape(1, 1)
+        safe = torch.where(any_left, values, 0.0)
         return torch.where(any_left.reshape(-1), safe.logsumexp(self.dim).reshape(-1), -math.inf)
 
 
