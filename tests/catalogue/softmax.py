@@ -1,11 +1,45 @@
 """Losses with a softmax normaliser."""
 
-from dipole.losses import DCL, InfoNCE, SupCon
+from dipole.losses import (
+    CWCL,
+    DCL,
+    DCLW,
+    HNNCE,
+    MACL,
+    AdditiveMargin,
+    AngularMargin,
+    Debiased,
+    Distilled,
+    FocalInfoNCE,
+    FourBlock,
+    InfoNCE,
+    PerPositive,
+    SupCon,
+    SupConIn,
+)
 from tests.catalogue.case import Case
 
 CASES = {
     "infonce": Case(lambda: InfoNCE(temperature=0.2)),
     "infonce, two-sided": Case(lambda: InfoNCE(temperature=0.2, two_sided=True)),
+    "infonce, smoothed": Case(lambda: InfoNCE(temperature=0.2, two_sided=True, label_smoothing=0.1)),
     "dcl": Case(lambda: DCL(temperature=0.2)),
+    "dclw": Case(lambda: DCLW(temperature=0.2)),
+    "dclw, live": Case(lambda: DCLW(temperature=0.2, sharpness=0.7, live_weights=True)),
     "supcon": Case(lambda: SupCon(temperature=0.2), pairs="labelled"),
+    "supcon, graded": Case(lambda: SupCon(temperature=0.2), pairs="graded"),
+    "supcon_in": Case(lambda: SupConIn(temperature=0.2), pairs="labelled"),
+    "supcon_in, graded": Case(lambda: SupConIn(temperature=0.2), pairs="graded"),
+    "per_positive": Case(lambda: PerPositive(temperature=0.2), pairs="labelled"),
+    "four_block": Case(lambda: FourBlock(temperature=0.2)),
+    "hn_nce": Case(lambda: HNNCE(temperature=0.2, hardness=0.5, positive_share=0.5)),
+    "hn_nce, two-sided": Case(lambda: HNNCE(temperature=0.2, hardness=0.5, two_sided=True)),
+    "debiased": Case(lambda: Debiased(temperature=0.5, class_prior=0.01, hardness=0.5)),
+    "focal_infonce": Case(lambda: FocalInfoNCE(temperature=0.2, focus=2.0)),
+    "additive_margin": Case(lambda: AdditiveMargin(temperature=0.2, margin=0.3)),
+    "angular_margin": Case(lambda: AngularMargin(temperature=0.2, margin=0.3), pairs="cosines"),
+    "macl": Case(lambda: MACL(temperature=0.2, growth=0.5), pairs="cosines"),
+    "cwcl": Case(lambda: CWCL(temperature=0.2, power=2.0)),
+    "distilled": Case(lambda: Distilled(temperature=0.2, teacher_temperature=0.3), pairs="taught"),
+    "distilled, two-sided": Case(lambda: Distilled(temperature=0.2, share=0.7, two_sided=True), pairs="taught"),
 }

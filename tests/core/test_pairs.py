@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dipole import Pairs
-from dipole.core.errors import DataError, DegenerateBatchError, EngineError
+from dipole.core.errors import DataError, DegenerateBatchError
 from dipole.core.ranks import Ring
 from dipole.core.relations import Diagonal
 from dipole.losses import DCL, AlignUniform, InfoNCE, SupCon
@@ -134,22 +134,6 @@ def test_answers_are_the_keys_that_are_positives():
     assert back.shape == (3, 3)
     want = torch.stack([torch.logsumexp(k[i] @ q[[j for j in range(3) if j == i or {i, j} != {0, 1}]].T, 0) for i in range(3)])
     torch.testing.assert_close(reduce(lambda t: t.scores, back, z=LogSumExp("rows")).z, want)
-
-
-def test_what_an_earlier_pass_found_is_read_by_row_and_its_gradient_goes_on():
-    q = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
-    found = torch.randn(4, dtype=torch.float64, requires_grad=True)
-    whole = Pairs.aligned(q, q)
-    out = reduce(lambda t: t.scores * t.rows["f"], whole, known={"f": found}, s=Sum("rows")).s
-    torch.testing.assert_close(out, (q @ q.T).sum(1) * found)
-    (want,) = torch.autograd.grad(out[1:3].sum(), found)
-    own = replace(whole, local=(slice(1, 3), slice(1, 3)))
-    part = found[1:3].detach().requires_grad_()
-    mine = reduce(lambda t: t.scores * t.rows["f"], own, known={"f": part}, s=Sum("rows")).s
-    torch.testing.assert_close(mine, out[1:3])
-    torch.testing.assert_close(torch.autograd.grad(mine.sum(), part)[0], want[1:3])
-    with pytest.raises(EngineError, match="only reductions over rows can read it"):
-        reduce(lambda t: t.scores, own, known={"f": part}, s=Sum("cols"))
 
 
 def test_reversed_pairs_are_the_transposed_matrix_whatever_the_score():

@@ -263,16 +263,6 @@ class Pairs:
             raise DataError(f"{what} needs aligned pairs, one positive a row", remedy="use a loss for several positives")
         return self.positive.offset
 
-    def require_positives(self, loss: str) -> torch.Tensor:
-        """``positives_per_row()``; DegenerateBatchError where no row of any process has one, so that all raise or none."""
-        if not bool(self.positive.count(slice(0, self.shape[0]), self.shape[1]).any()):
-            raise DegenerateBatchError(
-                f"{loss}: no row of the batch has a positive, so there is nothing to attract",
-                value=f"{self.shape[0]} rows",
-                remedy="give items shared labels, draw several items a class, or raise batch_size",
-            )
-        return self.positives_per_row()
-
     def require_negatives(self, loss: str) -> None:
         """Raise DegenerateBatchError where a row has nothing to be told apart from, so that the loss would be constant."""
         if self.shape[1] < 2:

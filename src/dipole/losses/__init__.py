@@ -13,9 +13,21 @@ from dipole.losses.ranking.pairwise_logistic import PairwiseLogistic
 from dipole.losses.sigmoid.ets import ETS
 from dipole.losses.sigmoid.focal_sigmoid import FocalSigmoid
 from dipole.losses.sigmoid.siglip import SigLIP
+from dipole.losses.softmax.additive_margin import AdditiveMargin
+from dipole.losses.softmax.angular_margin import AngularMargin
+from dipole.losses.softmax.cwcl import CWCL
 from dipole.losses.softmax.dcl import DCL
+from dipole.losses.softmax.dclw import DCLW
+from dipole.losses.softmax.debiased import Debiased
+from dipole.losses.softmax.distilled import Distilled
+from dipole.losses.softmax.focal_infonce import FocalInfoNCE
+from dipole.losses.softmax.four_block import FourBlock
+from dipole.losses.softmax.hn_nce import HNNCE
 from dipole.losses.softmax.infonce import InfoNCE
+from dipole.losses.softmax.macl import MACL
+from dipole.losses.softmax.per_positive import PerPositive
 from dipole.losses.softmax.supcon import SupCon
+from dipole.losses.softmax.supcon_in import SupConIn
 
 __all__ = [
     "CACR",
@@ -30,7 +42,22 @@ __all__ = [
     "MarginPair",
     "PairwiseLogistic",
     "SemiHardTriplet",
+    "CWCL",
+    "DCL",
+    "DCLW",
+    "HNNCE",
+    "MACL",
+    "AdditiveMargin",
+    "AlignUniform",
+    "AngularMargin",
+    "Debiased",
+    "Distilled",
+    "FocalInfoNCE",
+    "FourBlock",
+    "InfoNCE",
+    "PerPositive",
     "SigLIP",
     "Spectral",
     "SupCon",
+    "SupConIn",
 ]

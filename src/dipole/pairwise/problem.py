@@ -179,7 +179,6 @@ def build(
     wanted: Mapping[str, Reduction],
     params: Mapping[str, torch.Tensor],
     channels: Mapping[str, Channel],
-    known: Mapping[str, torch.Tensor],
 ) -> tuple[Problem, list[torch.Tensor]]:
     """The problem and its flat list of tensors.
 
@@ -216,10 +215,6 @@ def build(
     for name, tensor in pairs.cols.items():
         if tensor.requires_grad:
             put("col", name, tensor, m)
-    for name, tensor in known.items():
-        if any(r.axis != "rows" for r in wanted.values()):
-            raise EngineError(f"known[{name!r}] is of own rows, so only reductions over rows can read it; reverse the pairs for columns")
-        put("row", name, _placed(tensor, pairs), n)
     for name, tensor in params.items():
         put("param", name, tensor, None)
     double = any(t.dtype == torch.float64 and (t.dim() > 0 or s.kind != "param") for s, t in zip(layout, tensors, strict=True))
@@ -239,15 +234,6 @@ def build(
         rows, cols = pairs.own_rows, pairs.own_cols
         return Problem(fn, pairs, scores, tuple(layout), wanted, segments, rows, cols, statistics, (rows.start, cols.start)), tensors
     return Problem(fn, pairs, scores, tuple(layout), wanted, segments, slice(0, n), slice(0, m), statistics), tensors
-
-
-def _placed(own: torch.Tensor, pairs: Pairs) -> torch.Tensor:
-    """Values of the own rows in a tensor over all rows held; the other rows' are 0 and nobody reads them."""
-    if pairs.local is None:
-        return own
-    whole = own.new_zeros(side_length(pairs.queries), *own.shape[1:])
-    whole[pairs.own_rows] = own
-    return whole
 
 
 def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

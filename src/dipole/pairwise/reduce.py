@@ -69,7 +69,6 @@ def reduce(
     *,
     params: Mapping[str, torch.Tensor] | None = None,
     channels: Mapping[str, Channel] | None = None,
-    known: Mapping[str, torch.Tensor] | None = None,
     workspace_bytes: int = WORKSPACE_BYTES,
     backend: str = "auto",
     **wanted: Reduction,
@@ -78,7 +77,7 @@ def reduce(
 
     ``fn(tile)`` returns one (n, m) term or a mapping of them. ``params`` are tensors ``fn`` reads as
     ``tile.params[name]`` and that may need gradients. ``channels`` are further scores over the same rows and columns, besides
-    those of ``pairs``. ``known`` are what an earlier pass found for each own row, read as ``tile.rows[name]``.
+    those of ``pairs``.
     ``workspace_bytes`` bounds what the pass allocates beyond results and gradients. ``backend`` is ``dense`` (the whole
     matrix), ``eager``, ``compiled`` (tile arithmetic fused), or ``auto``: dense where the matrix is tiny, compiled for
     several tiles on a GPU, eager otherwise.
@@ -91,7 +90,7 @@ def reduce(
     backend = chosen if backend == "auto" else backend
     if not wanted:
         raise EngineError("nothing to reduce: name at least one reduction, for example total=Sum('total')")
-    problem, tensors = build(fn, pairs, wanted, params or {}, channels or {}, known or {})
+    problem, tensors = build(fn, pairs, wanted, params or {}, channels or {})
     cost = probe(problem, tensors)
     results: dict[str, Any] = {}
     if pairs.ring is not None:
@@ -111,12 +110,11 @@ def estimate(
     *,
     params: Mapping[str, torch.Tensor] | None = None,
     channels: Mapping[str, Channel] | None = None,
-    known: Mapping[str, torch.Tensor] | None = None,
     workspace_bytes: int = WORKSPACE_BYTES,
     **wanted: Reduction,
 ) -> Plan:
     """What ``reduce`` with the same arguments would allocate, without running it."""
-    problem, tensors = build(fn, pairs, wanted, params or {}, channels or {}, known or {})
+    problem, tensors = build(fn, pairs, wanted, params or {}, channels or {})
     return plan(problem, tensors, workspace_bytes, probe(problem, tensors))
 
 

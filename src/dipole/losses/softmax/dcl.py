@@ -19,7 +19,7 @@ import torch
 from dipole.core.errors import DegenerateBatchError
 from dipole.core.pairs import Pairs
 from dipole.core.part import part, positive
-from dipole.pairwise import Tile, logsumexp_rows
+from dipole.pairwise import logsumexp_negatives
 
 __all__ = ["DCL"]
 
@@ -32,16 +32,21 @@ class DCL:
 
     def __call__(self, pairs: Pairs) -> torch.Tensor:
         """(N,) float32 or better."""
-        pairs.require_negatives("DCL")
+        return repulsion("DCL", pairs, self.temperature) - pairs.positive_scores() / self.temperature
 
-        def negatives(tile: Tile) -> torch.Tensor:
-            return tile.fill_positive(tile.scores / self.temperature, -torch.inf)
 
-        repelled = logsumexp_rows(negatives, pairs)
-        if bool((repelled == -torch.inf).any()):
-            raise DegenerateBatchError(
-                "DCL: some rows have no negative that counts, so the loss is unbounded",
-                value=f"{int((repelled == -torch.inf).sum())} of {len(repelled)} rows",
-                remedy="raise batch_size, or drop copies of one text",
-            )
-        return repelled - pairs.positive_scores() / self.temperature
+def repulsion(loss: str, pairs: Pairs, temperature: float) -> torch.Tensor:
+    """(N,) log sum of the negatives' exponentials; a row without any is refused."""
+    pairs.require_negatives(loss)
+    return require_repulsion(loss, logsumexp_negatives(pairs, temperature))
+
+
+def require_repulsion(loss: str, repelled: torch.Tensor) -> torch.Tensor:
+    """``repelled``. Raises DegenerateBatchError where a row has no negative, so that the loss is unbounded."""
+    if bool((repelled == -torch.inf).any()):
+        raise DegenerateBatchError(
+            f"{loss}: some rows have no negative that counts, so the loss is unbounded",
+            value=f"{int((repelled == -torch.inf).sum())} of {len(repelled)} rows",
+            remedy="raise batch_size, or drop copies of one text",
+        )
+    return repelled
