@@ -11,9 +11,11 @@ from dipole import Pairs
 from dipole.core.ranks import Ring
 from dipole.core.relations import Diagonal, Listed, Match
 from dipole.core.scores import Channel, Dot
+from dipole.core.stacked import stacked
 from dipole.core.vectors import wide
 from dipole.views.aligned import Aligned
 from dipole.views.labelled import Labelled
+from dipole.views.multi_view import MultiView
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ def aligned_ring(q: torch.Tensor, k: torch.Tensor, labels: torch.Tensor | None, 
     return Pairs(q, k, Diagonal(0, ring.row_starts[-1]), ring=ring)
 
 
+def three_views(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    """(N, 3, d): both sides, and the keys with their dimensions turned round."""
+    return torch.stack([q, k, k.flip(1)], dim=1)
+
+
 PAIRS: dict[str, Kind] = {
     "aligned": Kind(aligned, aligned_ring),
     "cosines": Kind(
@@ -80,6 +87,12 @@ PAIRS: dict[str, Kind] = {
         negatives=None,
         one_sided=True,
         views=Labelled,
+    ),
+    "stacked": Kind(
+        lambda q, k, labels: stacked(three_views(q, k)),
+        lambda q, k, labels, ring: Pairs(v := three_views(q, k), v, Diagonal(0, ring.row_starts[-1]), ring=ring),
+        negatives=None,
+        views=lambda: MultiView(count=3),
     ),
 }
 

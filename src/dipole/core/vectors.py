@@ -45,7 +45,8 @@ def one_tensor(vectors: Vectors, score: str) -> torch.Tensor:
     """The (N, d) tensor of a side; token vectors and other tuples are refused by name."""
     if not isinstance(vectors, torch.Tensor) or vectors.dim() != 2:
         got = tuple(vectors.shape) if isinstance(vectors, torch.Tensor) else f"{len(vectors)} tensors"
-        raise ValueError(f"score {score}: each side must be one (N, d) tensor, got {got}; for token vectors use a token score")
+        remedy = "for token vectors use a token score, for stacked views a loss for several views"
+        raise ValueError(f"score {score}: each side must be one (N, d) tensor, got {got}; {remedy}")
     return vectors
 
 

@@ -9,6 +9,11 @@ from dipole.losses.margin.hardest_hinge import HardestHinge
 from dipole.losses.margin.hinge import Hinge
 from dipole.losses.margin.margin_pair import MarginPair
 from dipole.losses.margin.semi_hard_triplet import SemiHardTriplet
+from dipole.losses.multiview.mv_dhel import MVDHEL
+from dipole.losses.multiview.mv_infonce import MVInfoNCE
+from dipole.losses.multiview.poly_view import PolyView
+from dipole.losses.multiview.poly_view_arithmetic import PolyViewArithmetic
+from dipole.losses.multiview.poly_view_sufficient import PolyViewSufficient
 from dipole.losses.ranking.pairwise_logistic import PairwiseLogistic
 from dipole.losses.sigmoid.ets import ETS
 from dipole.losses.sigmoid.focal_sigmoid import FocalSigmoid
@@ -38,6 +43,7 @@ __all__ = [
     "HNNCE",
     "MACL",
     "AdditiveMargin",
+    "MVDHEL",
     "AlignUniform",
     "AngularMargin",
     "BatchHard",
@@ -49,9 +55,13 @@ __all__ = [
     "HardestHinge",
     "Hinge",
     "InfoNCE",
+    "MVInfoNCE",
     "MarginPair",
     "PairwiseLogistic",
     "PerPositive",
+    "PolyView",
+    "PolyViewArithmetic",
+    "PolyViewSufficient",
     "SemiHardTriplet",
     "SigLIP",
     "Spectral",

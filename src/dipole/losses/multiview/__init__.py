@@ -1,0 +1,1 @@
+"""Losses over more than two views of an item."""
