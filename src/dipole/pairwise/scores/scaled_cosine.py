@@ -38,8 +38,7 @@ class ScaledCosine(nn.Module):
     @property
     def temperature(self) -> torch.Tensor:
         """The temperature now, a scalar that carries its gradient, also at its bound: so that it can come back."""
-        bounded = self.log_scale.clamp(max=-math.log(self.min_temperature))
-        return (-(self.log_scale + (bounded - self.log_scale).detach())).exp()
+        return bounded_temperature(self.log_scale, self.min_temperature)
 
     def factors(self, queries: Vectors, keys: Vectors) -> Factors:
         left = unit(one_tensor(queries, "scaled_cosine"))
@@ -47,3 +46,9 @@ class ScaledCosine(nn.Module):
 
     def tile(self, products: tuple[torch.Tensor, ...], rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]) -> torch.Tensor:
         return products[0]
+
+
+def bounded_temperature(log_scale: torch.Tensor, least: float) -> torch.Tensor:
+    """exp(-log_scale), at least ``least``; the gradient passes at the bound too, so that the temperature can come back."""
+    bounded = log_scale.clamp(max=-math.log(least))
+    return (-(log_scale + (bounded - log_scale).detach())).exp()
