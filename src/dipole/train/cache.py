@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -33,10 +33,12 @@ LossOf = Callable[[Mapping[str, Encoded]], torch.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Done:
-    """What a backward pass leaves behind besides gradients: the loss and each side's vectors, both detached."""
+    """What a backward pass leaves behind besides the weights' gradients: the loss, each side's vectors, both detached, and the
+    loss's gradient on each side's ``pooled``, (B, d), where it has one."""
 
     loss: torch.Tensor
     sides: Mapping[str, Encoded]
+    gradients: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 def cached_backward(
@@ -96,11 +98,15 @@ def backward_in_parts(
     if cached:
         whole = {side: {n: _leaf(t) for n, t in tensors.items()} for side, tensors in whole.items()}
     loss = loss_of({side: encoded_of(tensors) for side, tensors in whole.items()})
+    learning = {side: tensors["pooled"] for side, tensors in whole.items() if tensors["pooled"].requires_grad}
+    for pooled in learning.values():
+        pooled.retain_grad()
     waited_for = [p for p in module.parameters() if p.requires_grad] if unsynced is not None and module is not None else []
     backward(loss if cached else _touching(loss, waited_for))
     if cached:
         _second_pass(encode, micro_batches, whole, states, backward, unsynced or contextlib.nullcontext, waited_for)
-    return Done(loss.detach(), {side: encoded_of({n: t.detach() for n, t in tensors.items()}) for side, tensors in whole.items()})
+    sides = {side: encoded_of({n: t.detach() for n, t in tensors.items()}) for side, tensors in whole.items()}
+    return Done(loss.detach(), sides, {side: pooled.grad for side, pooled in learning.items() if pooled.grad is not None})
 
 
 def _second_pass(

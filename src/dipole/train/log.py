@@ -64,6 +64,7 @@ class Progress:
 
     def __init__(self, steps: int, done: int, show: bool) -> None:
         self.steps, self.show, self.bar = steps, show, None
+        self.spread = ""  # as last read
         if show and sys.stderr.isatty():
             self.bar = need("tqdm", "train", "the progress bar").tqdm(total=steps, initial=done, unit="step", file=sys.stderr)
 
@@ -71,7 +72,9 @@ class Progress:
         text = f"loss {record['loss']:.4f}"
         if record.get("log_candidates"):
             text += f" (log N {record['log_candidates']:.2f})"
-        text += f", rank {record['effective_rank']:.0f}, mean cosine {record['mean_cosine']:.2f}"
+        if "effective_rank" in record:
+            self.spread = f", rank {record['effective_rank']:.0f}, mean cosine {record['mean_cosine']:.2f}"
+        text += self.spread
         if self.bar is not None:
             self.bar.set_postfix_str(text, refresh=False)
             self.bar.update(1)

@@ -13,6 +13,7 @@ import hashlib
 import random
 import struct
 import sys
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,7 @@ class RandomState:
         version, words, gauss = random.getstate()
         tensors = {
             "torch": torch.get_rng_state(),
-            "python": torch.tensor([version, *words], dtype=torch.int64),
+            "python": torch.frombuffer(array("q", [version, *words]), dtype=torch.int64),  # a step takes many pictures
             "python.gauss": torch.tensor([] if gauss is None else [gauss], dtype=torch.float64),
         }
         if torch.cuda.is_available() and torch.cuda.is_initialized():
@@ -40,7 +41,7 @@ class RandomState:
         numpy = _numpy()
         if numpy is not None:
             state = numpy.random.get_state(legacy=False)
-            tensors["numpy"] = torch.tensor(state["state"]["key"].astype("int64"))
+            tensors["numpy"] = torch.from_numpy(state["state"]["key"].astype("int64"))
             tensors["numpy.at"] = torch.tensor([state["state"]["pos"], state["has_gauss"]], dtype=torch.int64)
             tensors["numpy.gauss"] = torch.tensor([state["gauss"]], dtype=torch.float64)
         return cls(tensors)

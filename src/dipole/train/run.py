@@ -14,15 +14,13 @@ from __future__ import annotations
 import json
 import math
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -30,12 +28,17 @@ from torch import nn
 
 from dipole.core.errors import CheckpointError, DipoleError, UsageError
 from dipole.core.extras import need
+from dipole.core.protocols import Batch
 from dipole.train import checkpoint as ckpt
-from dipole.train import live
 from dipole.train.batches import share
+from dipole.train.cache import Done
+from dipole.train.doctor.locate import first_bad
+from dipole.train.doctor.watch import Doctor
+from dipole.train.interrupts import interrupts
 from dipole.train.log import Log, Progress, replace_text
 from dipole.train.ranks import average_gradients, reach_of, total
 from dipole.train.recipe import Recipe
+from dipole.train.record import record_of
 from dipole.train.rng import RandomState, seed_everything
 from dipole.train.rows import Joined
 from dipole.train.step import Objective, Tower, backward, encode_with
@@ -68,11 +71,14 @@ def train(
     keep: int = 2,
     show: bool = True,
     fabric: Any = None,
+    doctor: Doctor | None = None,
 ) -> RunSummary:
     """Run a recipe. ``keep``: checkpoints kept. ``show``: progress on stderr. ``fabric``: one of your own (one device or DDP).
+    ``doctor``: who watches and when to stop; left out: it is read every 10 steps, and only a NaN ends the run.
 
     Ctrl-C ends the step at hand, saves a checkpoint, says how to go on and raises KeyboardInterrupt; twice stops at once.
-    Raises UsageError where the folder holds another run, CheckpointError where a checkpoint is broken.
+    Raises UsageError where the folder holds another run, CheckpointError where a checkpoint is broken, DipoleError for a loss that
+    is not finite and for an alarm the doctor stops on.
     """
     began = time.perf_counter()
     output, step = Path(output_dir), recipe.step
@@ -107,52 +113,69 @@ def train(
         done = restore(ckpt.load(output), output, encoder, objective, optimizer, recipe, rank)
     log = Log(output / "log.jsonl", keep_below=done) if rank == 0 else None
     progress = Progress(steps, done, show and rank == 0)
-    said: list[str] = []
+    doctor = doctor or Doctor()
+    doctor.begin(step, steps, [*encoder.named_parameters(), *objective.named_parameters()], objective, log.records if log else [])
 
-    with _interrupts() as asked, ExitStack() as opened:
+    def attempt(mine: torch.Tensor) -> tuple[Batch, Done]:
+        batch = recipe.views([rows[i] for i in mine.tolist()])
+        return batch, backward(
+            encode_with(tower),
+            encoder,
+            objective,
+            batch,
+            step.micro_batch_size,
+            device=fabric.device,
+            differentiate=fabric.backward,
+            unsynced=(lambda: fabric.no_backward_sync(tower)) if world > 1 else None,
+        )
+
+    with interrupts() as asked, ExitStack() as opened:
         opened.callback(progress.close)
         if log is not None:
             opened.callback(log.close)
         while done < steps:
-            start = time.perf_counter()
+            start, before = time.perf_counter(), RandomState.now()
             mine = share(plan.batch(done), rank, world)
-            batch = recipe.views([rows[i] for i in mine.tolist()])
-            result = backward(
-                encode_with(tower),
-                encoder,
-                objective,
-                batch,
-                step.micro_batch_size,
-                device=fabric.device,
-                differentiate=fabric.backward,
-                unsynced=(lambda: fabric.no_backward_sync(tower)) if world > 1 else None,
-            )
+            doctor.before(done + 1, objective)
+            batch, result = attempt(mine)
             average_gradients(objective.parameters(), world)
             assert objective.seen is not None
-            numbers = [float(result.loss) / world, objective.seen.rows_without_positives, float(asked.is_set())]
-            loss, lonely, stop = total(numbers, world, fabric.device)
+            numbers = [float(result.loss) / world, objective.seen.rows_without_positives, float(asked.is_set()), float(doctor.stops)]
+            loss, lonely, stop, halt = total(numbers, world, fabric.device)
             norm = float(nn.utils.clip_grad_norm_(learned, step.max_grad_norm or math.inf))
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise DipoleError(
-                    f"train: step {done + 1}: loss {loss}, gradient norm {norm}; weights were left as they were; "
-                    "lower learning_rate or raise the temperature, and resume from the last checkpoint"
-                )
+                where, in_weights = _first_bad(partial(attempt, mine), before, encoder, objective, optimizer)
+                alarm = doctor.not_finite(loss, norm, where)
+                if log is not None:
+                    log.write({"step": done + 1, "loss": None, "grad_norm": None, "alarms": [str(alarm)]})
+                if kept := done > 0 and not in_weights:
+                    save(output, done, encoder, objective, optimizer, recipe, fabric, keep)
+                held = f"; {ckpt.folder_of(output, done)}, the state before it, is saved" if kept else ""
+                raise DipoleError(f"train: step {done + 1}: {alarm.text}; weights were left as they were{held}")
+            rate = step.rate(done, steps)
+            done += 1
+            readings = doctor.read(done, rate, batch.meta, result)
             for group in optimizer.param_groups:
-                group["lr"] = step.rate(done, steps)
+                group["lr"] = rate
             optimizer.step()
             optimizer.zero_grad()
-            done += 1
 
             if log is not None:
-                record = _record(done, plan.steps_per_epoch, loss, step.rate(done - 1, steps), norm, objective, result.sides, lonely)
-                log.write({**record, "seconds": round(time.perf_counter() - start, 4)})
+                record = record_of(done, plan.steps_per_epoch, loss, rate, norm, objective, lonely) | readings
+                alarms = doctor.judge(record)
+                said = {"alarms": [str(alarm) for alarm in alarms]} if alarms else {}
+                log.write({**record, **said, "seconds": round(time.perf_counter() - start, 4)})
                 progress.advance(done, record)
-                for alarm in live.alarms(log.records, _dimension(result.sides)):
-                    if alarm not in said:
-                        said.append(alarm)
-                        progress.say(f"warning: {alarm}")
-            if stop or (step.save_steps and (done % step.save_steps == 0 or done == steps)):
+                for alarm in alarms:
+                    progress.say(f"warning: {alarm}")
+            halt = halt or (world == 1 and doctor.stops)  # several processes agree on it with the next step's numbers
+            if stop or halt or (step.save_steps and (done % step.save_steps == 0 or done == steps)):
                 save(output, done, encoder, objective, optimizer, recipe, fabric, keep)
+            if halt:
+                raise DipoleError(
+                    f"train: stopped after step {done} of {steps}: {doctor.why}; {ckpt.folder_of(output, done)} is saved; to go on all the "
+                    "same: the same command with --resume and without that alarm in --stop-on"
+                )
             if stop and done < steps:
                 progress.close()
                 if rank == 0:
@@ -160,7 +183,7 @@ def train(
                     print("to go on: the same command with --resume", file=sys.stderr)
                 raise KeyboardInterrupt
 
-    return _finish(recipe, output, log, steps, plan.steps_per_epoch, len(rows), time.perf_counter() - began, tuple(said), fabric)
+    return _finish(recipe, output, log, steps, plan.steps_per_epoch, len(rows), time.perf_counter() - began, fabric)
 
 
 def new_fabric(precision: str, strategy: str = "") -> Any:
@@ -231,37 +254,29 @@ def _groups(parameters: list[nn.Parameter], decay: float) -> list[dict[str, Any]
     return [g for g in ({"params": matrices, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}) if g["params"]]
 
 
-def _record(
-    done: int, per_epoch: int, loss: float, rate: float, norm: float, objective: Objective, sides: Any, lonely: float
-) -> dict[str, Any]:
-    seen = objective.seen
-    assert seen is not None
-    record = {"step": done, "epoch": round(done / per_epoch, 4), "loss": loss, "learning_rate": rate, "grad_norm": norm}
-    record |= {"rows": seen.rows, "rows_without_positives": int(lonely)}
-    if len(seen.losses) > 1:
-        record |= {f"losses.{i}": value for i, value in enumerate(seen.losses)}
-    for name, part in objective.named_parts():
-        temperature = getattr(part, "temperature", None)
-        if isinstance(temperature, torch.Tensor):
-            record["temperature" if name == "score" else f"{name}.temperature"] = float(temperature.detach())
-        elif isinstance(part, nn.Module):
-            record |= {f"{name}.{n}": float(p.detach()) for n, p in part.named_parameters() if p.numel() == 1}
-    first = next(iter(sides.values())).pooled
-    return {**record, **live.line(first, seen.candidates)}
-
-
-def _dimension(sides: Any) -> int:
-    return int(next(iter(sides.values())).pooled.shape[-1])
+def _first_bad(
+    again: Callable[[], object], before: RandomState, encoder: nn.Module, objective: Objective, optimizer: Any
+) -> tuple[str, bool]:
+    """Run a failed step again to name its first bad tensor (and whether it is a weight); afterwards all is as before the step."""
+    objective.watched_by = None
+    before.restore()
+    optimizer.zero_grad()
+    found = first_bad({"encoder": encoder, "": objective}, again)
+    before.restore()
+    optimizer.zero_grad()
+    return found
 
 
 def _finish(
-    recipe: Recipe, output: Path, log: Log | None, steps: int, per_epoch: int, rows: int, seconds: float, said: tuple[str, ...], fabric: Any
+    recipe: Recipe, output: Path, log: Log | None, steps: int, per_epoch: int, rows: int, seconds: float, fabric: Any
 ) -> RunSummary:
     encoder: Any = recipe.encoder
     encoder.eval()
     model = ""
     losses = (math.nan, math.nan)
+    said: tuple[str, ...] = ()
     if log is not None:
+        said = tuple(dict.fromkeys(alarm for record in log.records for alarm in record.get("alarms", ())))
         losses = (log.records[0]["loss"], log.records[-1]["loss"]) if log.records else losses
         if hasattr(encoder, "save"):
             encoder.save(output / "model")
@@ -272,6 +287,7 @@ def _finish(
         replace_text(output / "summary.json", json.dumps(summary.json(), indent=1) + "\n")
     fabric.barrier()
     return summary
+<<<<<<< HEAD
 
 
 @contextmanager
@@ -292,3 +308,5 @@ def _interrupts() -> Iterator[threading.Event]:
         yield asked
     finally:
         signal.signal(signal.SIGINT, before)
+=======
+>>>>>>> a649288 (Watch training: readings every ten steps, alarms in words, the first bad tensor named)

@@ -100,6 +100,7 @@ class Objective(nn.Module):
         # Score and views register themselves where they are modules; losses are a plain tuple.
         self.learned = nn.ModuleDict({str(i): loss for i, loss in enumerate(self.losses) if isinstance(loss, nn.Module)})
         self.seen: Seen | None = None
+        self.watched_by: Callable[[Pairs, Mapping[str, Encoded]], None] | None = None  # sees each batch's pairs; set by the doctor
 
     def named_parts(self) -> list[tuple[str, Any]]:
         """Score and losses by their names in a recipe."""
@@ -132,6 +133,8 @@ class Objective(nn.Module):
                 assert pairs is not None
                 values: torch.Tensor = loss(pairs)
                 shares.append(weight * values.sum() / pairs.shape[0])
+        if pairs is not None and self.watched_by is not None:
+            self.watched_by(pairs, sides)
         lonely = 0 if pairs is None else int((pairs.positives_per_row() == 0).sum())
         rows, candidates = (0, 0) if pairs is None else pairs.shape
         self.seen = Seen(tuple(float(s.detach()) for s in shares), candidates, rows, lonely)
@@ -224,7 +227,8 @@ def backward(
         unsynced=unsynced,
         module=encoder if isinstance(encoder, nn.Module) else None,
     )
-    return Done(done.loss, {side: pick(encoded, places[side]) for side, encoded in done.sides.items()})
+    gradients = {side: g[places[side].to(g.device)] for side, g in done.gradients.items()}
+    return Done(done.loss, {side: pick(encoded, places[side]) for side, encoded in done.sides.items()}, gradients)
 
 
 class Tower(nn.Module):

@@ -1,0 +1,142 @@
+"""What the doctor measures on a reading, every few steps: numbers for the log, from samples, never from everything.
+
+| field | what |
+|---|---|
+| ``effective_rank`` | how many directions at most 256 of the queries' vectors use (Roy & Vetterli 2007); 1: collapsed |
+| ``mean_cosine`` | mean cosine of two different of them; 1: collapsed, 0: spread |
+| ``rows_with_gradient`` | share of queries whose gradient is not a millionth of the largest |
+| ``negatives_gradient`` | share of the keys' gradient (sum of lengths) that the given negatives get |
+| ``negatives_above`` | share of in-batch negatives that score above the row's positive |
+| ``given_above`` | the same of the given negatives |
+| ``sure_and_wrong`` | share of rows whose softmax gives one wrong candidate more than 99.9% |
+| ``copies`` | share of the batch's rows that repeat another row of the batch |
+| ``given_positive`` | share of the given negatives with the content of a positive of their own query |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from dipole.core.pairs import Pairs
+from dipole.core.vectors import leading
+from dipole.pairwise import Count, LogSumExp, Max, Tile, max_rows, reduce
+
+VECTORS = 256
+_ROWS = 64
+_SURE = 0.999
+_NO_GRADIENT = 1e-6
+
+
+@torch.no_grad()
+def effective_rank(vectors: torch.Tensor) -> float:
+    """Between 1 and min(N, d), of the first 256 of (N, d) vectors, not centred."""
+    sample = vectors[:VECTORS].double()  # squaring the spectrum costs half the digits
+    wide = sample.shape[0] < sample.shape[1]
+    spectrum = torch.linalg.eigvalsh(sample @ sample.T if wide else sample.T @ sample).clamp(min=0).sqrt()
+    total = spectrum.sum()
+    if not bool(total > 0):
+        return 1.0
+    share = spectrum / total
+    return float(torch.exp(-(share * share.clamp(min=1e-30).log()).sum()))
+
+
+@torch.no_grad()
+def mean_cosine(vectors: torch.Tensor) -> float:
+    """Of all pairs of different rows of (N, d), in O(N d)."""
+    n = len(vectors)
+    if n < 2:
+        return math.nan
+    unit = torch.nn.functional.normalize(vectors.float(), dim=-1)
+    return float((unit.sum(0).square().sum() - unit.square().sum()) / (n * (n - 1)))
+
+
+def of_vectors(vectors: torch.Tensor) -> dict[str, float]:
+    """Spread of (N, d) vectors."""
+    sample = vectors[:VECTORS].to("cpu", torch.float32)
+    return {"effective_rank": effective_rank(sample), "mean_cosine": mean_cosine(sample)}
+
+
+def of_gradients(gradients: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """From the loss's gradient on the vectors of each side, (B, d)."""
+    lengths = {side: g.float().norm(dim=-1) for side, g in gradients.items()}
+    found = {}
+    queries = lengths.get("queries")
+    if queries is not None:
+        found["rows_with_gradient"] = float((queries > _NO_GRADIENT * queries.max()).float().mean())
+    if "negatives" in lengths and "keys" in lengths:
+        total = lengths["negatives"].sum() + lengths["keys"].sum()
+        if bool(total > 0):
+            found["negatives_gradient"] = float(lengths["negatives"].sum() / total)
+    return found
+
+
+@torch.no_grad()
+def of_pairs(pairs: Pairs, given: slice | None, temperature: float | None) -> dict[str, float]:
+    """From the scores of at most 64 rows with all columns. ``given``: the columns of mined negatives; None: not known.
+
+    ``temperature``: what the loss divides scores by, where it has one.
+    """
+    own = pairs.own_rows
+    rows = slice(own.start, min(own.stop, own.start + _ROWS))
+    some = replace(pairs, local=(rows, slice(0, 0)), rows={}, cols={})
+    if pairs.positive.offset is not None:
+        best = some.positive_scores()
+    else:
+        best = max_rows(lambda tile: tile.scores.masked_fill(~tile.positive, -torch.inf), some)
+    known = torch.isfinite(best)
+    if not bool(known.any()):
+        return {}
+    limit = best.new_full((pairs.shape[0],), torch.inf)
+    limit[rows] = torch.where(known, best, torch.inf)
+    kind = torch.zeros(pairs.shape[1], dtype=torch.int64, device=pairs.device)
+    if given is not None:
+        kind[given] = 1
+    scale = temperature or 1.0
+
+    def terms(tile: Tile) -> dict[str, torch.Tensor]:
+        negative = tile.fill_positive(tile.scores, -torch.inf)
+        return {
+            "above": (negative > tile.rows["limit"]).to(tile.scores.dtype),
+            "all": tile.fill_positive(torch.ones_like(tile.scores), 0.0),
+            "logits": tile.scores / scale,
+            "wrong": negative / scale,
+        }
+
+    wanted: dict[str, Any] = {"above": Count("rows", of="above", by="kind"), "all": Count("rows", of="all", by="kind")}
+    if temperature is not None:
+        wanted |= {"total": LogSumExp("rows", of="logits"), "wrong": Max("rows", of="wrong")}
+    stats = reduce(terms, replace(some, rows={"limit": limit}, cols={"kind": kind}), **wanted)
+    above, every = stats.above[known].sum(0).tolist(), stats.all[known].sum(0).tolist()
+    names = ("negatives_above", "given_above")  # as many as there are kinds
+    found = {name: a / e for name, a, e in zip(names, above, every, strict=False) if e}
+    if temperature is not None:
+        found["sure_and_wrong"] = float(((stats.wrong - stats.total).exp() > _SURE)[known].float().mean())
+    return found
+
+
+def of_ids(meta: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """From the content ids of a batch, where its view gives them."""
+    found: dict[str, float] = {}
+    queries, keys = meta.get("queries.id"), meta.get("keys.id")
+    if queries is not None and (keys is None or len(keys) == len(queries)):
+        rows = queries if keys is None else torch.stack([queries, keys], 1)
+        _, which, count = torch.unique(rows, dim=0, return_inverse=True, return_counts=True)
+        found["copies"] = float((count[which] > 1).float().mean())
+    owner, negatives = meta.get("negatives.owner"), meta.get("negatives.id")
+    if queries is not None and keys is not None and owner is not None and negatives is not None and len(owner):
+        groups = meta.get("keys.group", queries)  # the query each key answers, as content
+        answers = set(zip(groups.tolist(), keys.tolist(), strict=True))
+        asked = zip(queries[owner].tolist(), negatives.tolist(), strict=True)
+        found["given_positive"] = sum(pair in answers for pair in asked) / len(owner)
+    return found
+
+
+def classes_of(pairs: Pairs) -> int:
+    """How many labels the batch has; 0 where its rows have none."""
+    labels = pairs.rows.get("label")
+    return 0 if labels is None or "label" not in pairs.cols or leading(pairs.queries) is not leading(pairs.keys) else len(labels.unique())

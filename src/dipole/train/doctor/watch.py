@@ -1,0 +1,111 @@
+"""``Doctor``: reads a run every few steps and raises alarms, each at most once in a hundred steps.
+
+It looks at tensors only where the loop has waited for the device anyway (the gradient norm), draws no random numbers and
+changes nothing, so a run is the same with it and without.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from dipole.core.encoded import Encoded
+from dipole.core.pairs import Pairs
+from dipole.train.cache import Done
+from dipole.train.doctor import readings, rules
+from dipole.train.doctor.alarms import Alarm, known
+from dipole.train.doctor.history import History, Record
+from dipole.train.doctor.weights import Weights
+from dipole.train.step import Objective, Step
+
+_QUIET = 100  # steps before an alarm is raised again
+
+
+class Doctor:
+    """``every``: steps between readings, the first step is read; 0: no reading. ``stop_on``: alarms that end the run.
+
+    Raises UnknownNameError for an alarm there is not.
+    """
+
+    def __init__(self, every: int = 10, stop_on: Iterable[str] = ()) -> None:
+        self.every, self.stop_on = every, known(stop_on)
+        self.history = History()
+        self.run = rules.Run()
+        self.weights = Weights([])
+        self.raised: dict[str, int] = {}  # alarm -> the step it was last raised
+        self.why: Alarm | None = None  # the alarm that ends the run
+        self._of_pairs: dict[str, float] = {}
+        self._rate = 0.0  # the highest since the last reading
+
+    def begin(self, step: Step, steps: int, learned: Iterable[tuple[str, nn.Parameter]], objective: Objective, earlier: list[Any]) -> None:
+        """Before the first step. ``earlier``: the records of a run that is resumed."""
+        bounds = {}
+        for name, part in objective.named_parts():
+            if isinstance(getattr(part, "min_temperature", None), float):
+                bounds["temperature" if name == "score" else f"{name}.temperature"] = float(part.min_temperature)
+        self.run = rules.Run(int(step.warmup * steps), bounds)
+        self.weights = Weights(list(learned))
+        for record in earlier:
+            self.history.add(record)
+            self.raised |= {said.partition(":")[0]: record["step"] for said in record.get("alarms", ())}
+
+    def before(self, step: int, objective: Objective) -> None:
+        """Before ``step`` (from 1) encodes anything: whether this step's pairs are looked at."""
+        self._of_pairs = {}
+        objective.watched_by = functools.partial(self._see, objective) if self._due(step) else None
+
+    def read(self, step: int, rate: float, meta: Mapping[str, torch.Tensor], done: Done) -> dict[str, float]:
+        """After backward, before the optimizer moves: the numbers of this step, none where it is not read."""
+        if not self._due(step):
+            self._rate = max(self._rate, rate)
+            return {}
+        queries = next(iter(done.sides.values())).pooled
+        sample = queries[: readings.VECTORS]
+        found = readings.of_vectors(sample) | readings.of_gradients(done.gradients) | self._of_pairs | readings.of_ids(meta)
+        possible = [min(sample.shape), *([found["classes"]] if "classes" in found else [])]
+        self.weights.read(self._rate > 0)
+        self._rate = rate
+        return {**found, "rank_limit": min(possible)}
+
+    def judge(self, record: Record) -> list[Alarm]:
+        """What the run's records up to this one say is wrong; mostly nothing."""
+        if not self.every:
+            return []
+        self.history.add(record)
+        found = list(rules.every_step(self.history))
+        if "effective_rank" in record:
+            found += [*rules.on_reading(self.history, self.run), *rules.frozen(self.weights)]
+        step = int(record["step"])
+        new = [a for a in found if step - self.raised.get(a.name, -_QUIET) >= _QUIET]
+        self.raised |= {a.name: step for a in found}
+        self.why = self.why or next((a for a in new if a.name in self.stop_on), None)
+        return new
+
+    @property
+    def stops(self) -> bool:
+        """Whether an alarm was raised that ends the run."""
+        return self.why is not None
+
+    def not_finite(self, loss: float, norm: float, where: str) -> Alarm:
+        """The alarm for a step whose loss or gradient norm is not finite. ``where``: the first bad tensor."""
+        said = f"loss {loss}, gradient norm {norm}"
+        if where:
+            return Alarm("nan", f"{said}; the first bad tensor is {where}; lower learning_rate, raise the temperature, or look at the data")
+        return Alarm("nan", f"{said}; running the step again gave finite numbers; lower learning_rate, or precision = '32-true'")
+
+    def _due(self, step: int) -> bool:
+        return self.every > 0 and (step - 1) % self.every == 0
+
+    def _see(self, objective: Objective, pairs: Pairs, sides: Mapping[str, Encoded]) -> None:
+        """The pairs of a step that is read, within the loss's forward."""
+        keys, given = len(sides.get("keys", ())), len(sides.get("negatives", ()))
+        where = slice(keys, keys + given) if given and keys + given <= pairs.shape[1] and objective.world_size == 1 else None
+        loss = next(loss for loss in objective.losses if not hasattr(loss, "over_encoded"))
+        temperature = getattr(loss, "temperature", None)
+        self._of_pairs = readings.of_pairs(pairs, where, temperature if isinstance(temperature, float) else None)
+        if classes := readings.classes_of(pairs):
+            self._of_pairs["classes"] = classes
