@@ -170,10 +170,25 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def doctor() -> str:
+    """What the doctor costs, as measured."""
+    path = ROOT / "bench" / "results" / "doctor.json"
+    if not path.exists():
+        return ""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows = ["| encoder | small run of | a step | the doctor, by its own clock | difference of wall times |", "|---|---|---|---|---|"]
+    for case in found["cases"]:
+        step, own, added = case["seconds a step without"], case["own share"], case["added share"]
+        rows.append(f"| {case['encoder']} | {case['recipe']} | {step * 1000:.1f} ms | {own:.1%} | {added:+.1%} |")
+    where = f"{found['machine']['threads']} threads of an {found['machine']['cpu']}, {found['date']}"
+    return "\n".join([*rows, "", f"Readings every {found['every']} steps; {where}. `python -m bench.doctor`"])
+
+
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"commands": commands, "demo": demo, "engine-short": engine_short},
     "docs/recipes.md": {"recipes": recipes, "tags": tags},
     "docs/evaluate.md": {"kinds": kinds, "suite": suite, "reference": reference, "definitions": definitions},
+    "docs/doctor.md": {"doctor": doctor},
     "docs/engine.md": {"engine": engine, **{name: functools.partial(example, name) for name in EXAMPLES}},
 }
 

@@ -66,6 +66,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(pairs: Path, tmp_path: Path) -> None
         (["--set", "los.0.temperature=1"], 2, "did you mean 'losses'"),
         (["--set", "losses=infonse"], 2, "did you mean 'infonce'"),
         (["--variant", "supervized"], 2, "unknown variant"),
+        (["--stop-on", "nan,colapse"], 2, "--stop-on: unknown alarm 'colapse'; did you mean 'collapse'?"),
         (["--set", "step.batch_size=64"], 1, "fewer rows than one batch of 64"),
     ],
 )
@@ -83,3 +84,17 @@ def test_a_missing_file_and_missing_data(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["train", "simcse", "--out", str(tmp_path / "run")]) == 2
     assert "give --data FILE" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_stop_on_an_alarm(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    words = ["train", "clip-pairs", "--data", str(pairs), "--out", str(out), *TOY, "--set", "step.max_steps=30"]
+    words += ["--set", "score=cosine", "--set", "losses.0.temperature=0.0001"]
+    assert main([*words, "--stop-on", "collapse, saturation"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("warning: saturation: ") for line in said)  # on the terminal, as it happens
+    assert said[-1].startswith("dipole: train: stopped after step 21 of 30: saturation: ") and "--resume" in said[-1]
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["step-21"]
+    assert "saturation: " in read(out / "log.jsonl")[-1]["alarms"][0]
+    assert main([*words, "--resume"]) == 0
+    assert "warning: saturation: " in capsys.readouterr().out

@@ -21,22 +21,26 @@ def run(
     change: Annotated[list[str] | None, typer.Option("--set", help="slot.parameter=value, as often as needed.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
     keep: Annotated[int, typer.Option(min=1, help="How many checkpoints to keep.")] = 2,
+    stop_on: Annotated[str, typer.Option(metavar="ALARM,ALARM", help="End the run, checkpoint saved, at one of these alarms.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on stdout.")] = False,
 ) -> None:
     """Train an encoder with a recipe on your own data.
 
     Columns are found by name (anchor/query/question, positive/answer, negative, label); --set rows.columns=... says more.
     Ctrl-C saves; --resume goes on exactly where it stopped. Under torchrun, all processes share each batch.
+    What goes wrong is said as it happens (collapse, saturation, a NaN ...); docs/doctor.md lists these alarms for --stop-on.
 
     Example:
       dipole train clip-pairs --data pairs.jsonl --out runs/first --set step.num_train_epochs=3
     """
     from dipole.assembly.build import build, check
+    from dipole.train.doctor.watch import Doctor
     from dipole.train.run import train
 
+    doctor = Doctor(stop_on=[name.strip() for name in stop_on.split(",") if name.strip()])
     spec = with_data(recipe, variant, change or [], data, model)
     check(spec)
-    summary = train(build(spec), out, resume=resume, keep=keep)
+    summary = train(build(spec), out, resume=resume, keep=keep, doctor=doctor)
     if as_json:
         print(json.dumps(summary.json(), indent=1))
         return

@@ -101,6 +101,8 @@ def scores_of_pairs(score: Score, queries: Vectors, keys: Vectors) -> torch.Tens
     with torch.autocast(leading(queries).device.type, enabled=False):
         factors = score.factors(queries, keys)
         products = tuple((wide(a) * wide(b)).sum(-1) for a, b in factors.products)
+        if not factors.rows and not factors.cols:  # a tile of one column says it all, and costs a tenth
+            return score.tile(tuple(x[:, None] for x in products), (), ()).reshape(-1)
         rows, cols = (tuple(wide(t) if t.is_floating_point() else t for t in side) for side in (factors.rows, factors.cols))
 
         def one(p: tuple[torch.Tensor, ...], r: tuple[torch.Tensor, ...], c: tuple[torch.Tensor, ...]) -> torch.Tensor:

@@ -13,54 +13,67 @@ import hashlib
 import random
 import struct
 import sys
-from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 
-@dataclass(frozen=True, eq=False)
 class RandomState:
-    """A picture of the generators of this process."""
+    """A picture of the generators of this process.
 
-    tensors: Mapping[str, torch.Tensor]
+    A step takes many, so the generators' own states are kept as they come; only a checkpoint wants them as ``tensors``.
+    """
+
+    def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        numpy: Any = None
+        version, *words = tensors["python"].tolist()
+        gauss = tensors["python.gauss"].tolist()
+        python = (version, tuple(words), gauss[0] if gauss else None)
+        if "numpy" in tensors:
+            position, has_gauss = tensors["numpy.at"].tolist()
+            key = tensors["numpy"].numpy().astype("uint32")
+            numpy = ("MT19937", key, position, has_gauss, float(tensors["numpy.gauss"][0]))
+        cuda = tensors["cuda"].cpu() if "cuda" in tensors else None
+        self._states = (tensors["torch"].cpu(), cuda, python, numpy)
 
     @classmethod
     def now(cls) -> RandomState:
         """Take the picture. NumPy is looked at only where something imported it."""
-        version, words, gauss = random.getstate()
+        cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+        numpy = _numpy()
+        picture = cls.__new__(cls)
+        picture._states = (torch.get_rng_state(), cuda, random.getstate(), None if numpy is None else numpy.random.get_state())
+        return picture
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The picture as a checkpoint keeps it."""
+        cpu, cuda, (version, words, gauss), numpy = self._states
         tensors = {
-            "torch": torch.get_rng_state(),
-            "python": torch.frombuffer(array("q", [version, *words]), dtype=torch.int64),  # a step takes many pictures
+            "torch": cpu,
+            "python": torch.tensor([version, *words], dtype=torch.int64),
             "python.gauss": torch.tensor([] if gauss is None else [gauss], dtype=torch.float64),
         }
-        if torch.cuda.is_available() and torch.cuda.is_initialized():
-            tensors["cuda"] = torch.cuda.get_rng_state()
-        numpy = _numpy()
+        if cuda is not None:
+            tensors["cuda"] = cuda
         if numpy is not None:
-            state = numpy.random.get_state(legacy=False)
-            tensors["numpy"] = torch.from_numpy(state["state"]["key"].astype("int64"))
-            tensors["numpy.at"] = torch.tensor([state["state"]["pos"], state["has_gauss"]], dtype=torch.int64)
-            tensors["numpy.gauss"] = torch.tensor([state["gauss"]], dtype=torch.float64)
-        return cls(tensors)
+            _, key, position, has_gauss, second = numpy
+            tensors["numpy"] = torch.tensor(key.astype("int64"))
+            tensors["numpy.at"] = torch.tensor([position, has_gauss], dtype=torch.int64)
+            tensors["numpy.gauss"] = torch.tensor([second], dtype=torch.float64)
+        return tensors
 
     def restore(self) -> None:
         """Put every generator back to where it was."""
-        torch.set_rng_state(self.tensors["torch"].cpu())
-        version, *words = self.tensors["python"].tolist()
-        gauss = self.tensors["python.gauss"].tolist()
-        random.setstate((version, tuple(words), gauss[0] if gauss else None))
-        if "cuda" in self.tensors and torch.cuda.is_available():
-            torch.cuda.set_rng_state(self.tensors["cuda"].cpu())
-        numpy = _numpy()
-        if "numpy" in self.tensors and numpy is not None:
-            position, has_gauss = self.tensors["numpy.at"].tolist()
-            key = self.tensors["numpy"].numpy().astype("uint32")
-            inner = {"key": key, "pos": position}
-            gaussian = float(self.tensors["numpy.gauss"][0])
-            numpy.random.set_state({"bit_generator": "MT19937", "state": inner, "has_gauss": has_gauss, "gauss": gaussian})
+        cpu, cuda, python, numpy = self._states
+        torch.set_rng_state(cpu)
+        random.setstate(python)
+        if cuda is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(cuda)
+        module = _numpy()
+        if numpy is not None and module is not None:
+            module.random.set_state(numpy)
 
 
 def seed_of(*numbers: int | str) -> int:

@@ -287,26 +287,3 @@ def _finish(
         replace_text(output / "summary.json", json.dumps(summary.json(), indent=1) + "\n")
     fabric.barrier()
     return summary
-<<<<<<< HEAD
-
-
-@contextmanager
-def _interrupts() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event; a second one raises KeyboardInterrupt. Outside the main thread nothing changes."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    before = signal.signal(signal.SIGINT, on_signal)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
-=======
->>>>>>> a649288 (Watch training: readings every ten steps, alarms in words, the first bad tensor named)

@@ -100,7 +100,7 @@ class Objective(nn.Module):
         # Score and views register themselves where they are modules; losses are a plain tuple.
         self.learned = nn.ModuleDict({str(i): loss for i, loss in enumerate(self.losses) if isinstance(loss, nn.Module)})
         self.seen: Seen | None = None
-        self.watched_by: Callable[[Pairs, Mapping[str, Encoded]], None] | None = None  # sees each batch's pairs; set by the doctor
+        self.watched_by: Callable[[Pairs, Sides, Meta], None] | None = None  # sees a batch's pairs; set by the doctor
 
     def named_parts(self) -> list[tuple[str, Any]]:
         """Score and losses by their names in a recipe."""
@@ -134,7 +134,7 @@ class Objective(nn.Module):
                 values: torch.Tensor = loss(pairs)
                 shares.append(weight * values.sum() / pairs.shape[0])
         if pairs is not None and self.watched_by is not None:
-            self.watched_by(pairs, sides)
+            self.watched_by(pairs, sides, meta)
         lonely = 0 if pairs is None else int((pairs.positives_per_row() == 0).sum())
         rows, candidates = (0, 0) if pairs is None else pairs.shape
         self.seen = Seen(tuple(float(s.detach()) for s in shares), candidates, rows, lonely)

@@ -44,7 +44,16 @@ def assemble(model: str, pool: str, max_tokens: int, normalize: bool) -> Any:
         sentence.max_seq_length = max_tokens
     elif not sentence.max_seq_length or sentence.max_seq_length > 1_000_000:
         sentence.max_seq_length = most or 512
+    if any(isinstance(m, Pooling) for m in sentence):
+        _freeze_unread(sentence[0])
     return sentence
+
+
+def _freeze_unread(transformer: Any) -> None:
+    """BERT's pooler layer: nothing reads it where tokens are pooled, so it would only wait for a gradient that never comes."""
+    for name, module in transformer.named_modules():
+        if name.rpartition(".")[2] == "pooler":
+            module.requires_grad_(False)
 
 
 def _rebuilt(sentence: Any, modules: list[Any]) -> Any:

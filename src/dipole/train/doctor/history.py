@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 Record = Mapping[str, float]
 USUAL = 50  # steps a gradient norm is compared with
-LATEST = 10  # readings
+LATEST = 20  # readings
 
 
 class History:
@@ -18,6 +18,7 @@ class History:
         self.steps: deque[Record] = deque(maxlen=USUAL + 1)
         self.first_readings: list[Record] = []
         self.readings: deque[Record] = deque(maxlen=LATEST)
+        self.least_norm = 0.0  # of the steps up to the last reading
 
     def add(self, record: Record) -> None:
         """The record of the step that is over."""
@@ -26,6 +27,7 @@ class History:
         self.steps.append(record)
         if "effective_rank" in record:
             self.readings.append(record)
+            self.least_norm = min(r["grad_norm"] for r in self.steps)
             if len(self.first_readings) < 4:
                 self.first_readings.append(record)
 

@@ -6,8 +6,8 @@
 | ``mean_cosine`` | mean cosine of two different of them; 1: collapsed, 0: spread |
 | ``rows_with_gradient`` | share of queries whose gradient is not a millionth of the largest |
 | ``negatives_gradient`` | share of the keys' gradient (sum of lengths) that the given negatives get |
-| ``negatives_above`` | share of in-batch negatives that score above the row's positive |
-| ``given_above`` | the same of the given negatives |
+| ``negatives_above`` | share of the negatives that score above the row's positive, those given with the row aside |
+| ``own_above`` | the same of the negatives given with the row |
 | ``sure_and_wrong`` | share of rows whose softmax gives one wrong candidate more than 99.9% |
 | ``copies`` | share of the batch's rows that repeat another row of the batch |
 | ``given_positive`` | share of the given negatives with the content of a positive of their own query |
@@ -30,6 +30,7 @@ VECTORS = 256
 _ROWS = 64
 _SURE = 0.999
 _NO_GRADIENT = 1e-6
+_ODD = 0x1E3779B97F4A7C15
 
 
 @torch.no_grad()
@@ -38,11 +39,8 @@ def effective_rank(vectors: torch.Tensor) -> float:
     sample = vectors[:VECTORS].double()  # squaring the spectrum costs half the digits
     wide = sample.shape[0] < sample.shape[1]
     spectrum = torch.linalg.eigvalsh(sample @ sample.T if wide else sample.T @ sample).clamp(min=0).sqrt()
-    total = spectrum.sum()
-    if not bool(total > 0):
-        return 1.0
-    share = spectrum / total
-    return float(torch.exp(-(share * share.clamp(min=1e-30).log()).sum()))
+    total = float(spectrum.sum())
+    return float(torch.special.entr(spectrum / total).sum().exp()) if total > 0 else 1.0
 
 
 @torch.no_grad()
@@ -76,15 +74,16 @@ def of_gradients(gradients: Mapping[str, torch.Tensor]) -> dict[str, float]:
 
 
 @torch.no_grad()
-def of_pairs(pairs: Pairs, given: slice | None, temperature: float | None) -> dict[str, float]:
-    """From the scores of at most 64 rows with all columns. ``given``: the columns of mined negatives; None: not known.
+def of_pairs(pairs: Pairs, owner: torch.Tensor | None, temperature: float | None) -> dict[str, float]:
+    """From the scores of at most 64 rows with all columns.
 
+    ``owner`` (M,) int64: the row each column was given with as a mined negative, -1 for none; None: there are no mined ones.
     ``temperature``: what the loss divides scores by, where it has one.
     """
     own = pairs.own_rows
     rows = slice(own.start, min(own.stop, own.start + _ROWS))
-    some = replace(pairs, local=(rows, slice(0, 0)), rows={}, cols={})
-    if pairs.positive.offset is not None:
+    some = replace(pairs, local=(rows, slice(0, 0)), rows={}, cols={} if owner is None else {"owner": owner})
+    if pairs.positive.offset is not None and bool(some.positives_per_row().all()):
         best = some.positive_scores()
     else:
         best = max_rows(lambda tile: tile.scores.masked_fill(~tile.positive, -torch.inf), some)
@@ -93,29 +92,29 @@ def of_pairs(pairs: Pairs, given: slice | None, temperature: float | None) -> di
         return {}
     limit = best.new_full((pairs.shape[0],), torch.inf)
     limit[rows] = torch.where(known, best, torch.inf)
-    kind = torch.zeros(pairs.shape[1], dtype=torch.int64, device=pairs.device)
-    if given is not None:
-        kind[given] = 1
     scale = temperature or 1.0
 
     def terms(tile: Tile) -> dict[str, torch.Tensor]:
         negative = tile.fill_positive(tile.scores, -torch.inf)
-        return {
-            "above": (negative > tile.rows["limit"]).to(tile.scores.dtype),
-            "all": tile.fill_positive(torch.ones_like(tile.scores), 0.0),
-            "logits": tile.scores / scale,
-            "wrong": negative / scale,
-        }
+        found = {"above": (negative > tile.rows["limit"]).to(tile.scores.dtype), "all": negative.isfinite().to(tile.scores.dtype)}
+        if "owner" in tile.cols:
+            mine = tile.cols["owner"] == tile.row_index
+            found |= {f"own_{name}": term * mine for name, term in found.items()}
+        return {**found, "logits": tile.scores / scale, "wrong": negative / scale}
 
-    wanted: dict[str, Any] = {"above": Count("rows", of="above", by="kind"), "all": Count("rows", of="all", by="kind")}
+    counted = ("above", "all") if owner is None else ("above", "all", "own_above", "own_all")
+    wanted: dict[str, Any] = {name: Count("rows", of=name) for name in counted}
     if temperature is not None:
         wanted |= {"total": LogSumExp("rows", of="logits"), "wrong": Max("rows", of="wrong")}
-    stats = reduce(terms, replace(some, rows={"limit": limit}, cols={"kind": kind}), **wanted)
-    above, every = stats.above[known].sum(0).tolist(), stats.all[known].sum(0).tolist()
-    names = ("negatives_above", "given_above")  # as many as there are kinds
-    found = {name: a / e for name, a, e in zip(names, above, every, strict=False) if e}
+    stats = vars(reduce(terms, replace(some, rows={"limit": limit}), **wanted))
+    count = {name: int(stats[name][known].sum()) for name in counted}
+    found = {}
+    if owner is not None and count["own_all"]:
+        found["own_above"] = count["own_above"] / count["own_all"]
+    if rest := count["all"] - count.get("own_all", 0):
+        found["negatives_above"] = (count["above"] - count.get("own_above", 0)) / rest
     if temperature is not None:
-        found["sure_and_wrong"] = float(((stats.wrong - stats.total).exp() > _SURE)[known].float().mean())
+        found["sure_and_wrong"] = float(((stats["wrong"] - stats["total"]).exp() > _SURE)[known].float().mean())
     return found
 
 
@@ -124,8 +123,8 @@ def of_ids(meta: Mapping[str, torch.Tensor]) -> dict[str, float]:
     found: dict[str, float] = {}
     queries, keys = meta.get("queries.id"), meta.get("keys.id")
     if queries is not None and (keys is None or len(keys) == len(queries)):
-        rows = queries if keys is None else torch.stack([queries, keys], 1)
-        _, which, count = torch.unique(rows, dim=0, return_inverse=True, return_counts=True)
+        rows = queries if keys is None else queries * _ODD + keys  # ids are hashes, and so are their mixtures
+        _, which, count = torch.unique(rows, return_inverse=True, return_counts=True)
         found["copies"] = float((count[which] > 1).float().mean())
     owner, negatives = meta.get("negatives.owner"), meta.get("negatives.id")
     if queries is not None and keys is not None and owner is not None and negatives is not None and len(owner):

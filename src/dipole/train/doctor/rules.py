@@ -21,18 +21,25 @@ WINDOW = 30  # steps, for what is in every record
 
 @dataclass(frozen=True)
 class Run:
-    """What does not change during a run. ``bounds``: record field -> the lowest value a learned temperature may take."""
+    """What does not change during a run.
+
+    ``bounds``: record field -> the lowest value a learned temperature may take. ``pair_loss``: the field that holds the one loss over
+    pairs, and its weight; None where there are several or none.
+    """
 
     warmup_steps: int = 0
     bounds: Mapping[str, float] = field(default_factory=dict)
+    pair_loss: tuple[str, float] | None = ("loss", 1.0)
 
 
 def every_step(history: History) -> Iterator[Alarm]:
     """What can be seen on any step: a leap of the gradient norm."""
-    *before, record = history.steps
-    past = [r["grad_norm"] for r in before if r["grad_norm"] > 0]
+    record = history.steps[-1]
     now = record["grad_norm"]
-    if len(past) < 20 or now < 10 * min(past):
+    if now <= 10 * history.least_norm:  # most steps
+        return
+    past = [r["grad_norm"] for r in list(history.steps)[:-1] if r["grad_norm"] > 0]
+    if len(past) < 20:
         return
     middle = statistics.median(past)
     logs = [math.log(x / middle) for x in past]
@@ -45,10 +52,11 @@ def every_step(history: History) -> Iterator[Alarm]:
 
 def on_reading(history: History, run: Run) -> Iterator[Alarm]:
     """Everything else, on the steps that were read."""
-    yield from _at_log_n(history.last(WINDOW), run)
+    last = history.last_readings(IN_A_ROW)
+    if last[-1]["mean_cosine"] < 0.95:  # else the cause is another one
+        yield from _at_log_n(history.last(WINDOW), run)
     yield from _saturated(history)
     yield from _temperature(history, run)
-    last = history.last_readings(IN_A_ROW)
     if len(last) == IN_A_ROW:
         yield from _collapsed(history.first_readings, last)
         yield from _negatives(last)
@@ -56,11 +64,11 @@ def on_reading(history: History, run: Run) -> Iterator[Alarm]:
 
 
 def _at_log_n(recent: Sequence[Record], run: Run) -> Iterator[Alarm]:
-    if len(recent) < WINDOW or recent[0]["step"] <= run.warmup_steps or not recent[-1].get("log_candidates"):
+    if len(recent) < WINDOW or recent[0]["step"] <= run.warmup_steps or not recent[-1].get("log_candidates") or run.pair_loss is None:
         return
-    chance = [_guessing(r) for r in recent]
-    losses = [r.get("pair_loss", r["loss"]) for r in recent]
-    if not all(low <= loss <= high for loss, (low, high) in zip(losses, chance, strict=True)):
+    name, weight = run.pair_loss
+    losses = [r[name] / weight for r in recent]
+    if not all(_like_guessing(loss, r) for loss, r in zip(reversed(losses), reversed(recent), strict=True)):
         return
     third = WINDOW // 3
     first, last = losses[:third], losses[-third:]
@@ -71,12 +79,12 @@ def _at_log_n(recent: Sequence[Record], run: Run) -> Iterator[Alarm]:
     yield Alarm("log-n", f"{said}; check that positives belong together, raise learning_rate, or lower temperature")
 
 
-def _guessing(record: Record) -> tuple[float, float]:
+def _like_guessing(loss: float, record: Record) -> bool:
     """Where a softmax that tells nothing apart puts the loss: all M candidates, or all but the item itself; keys asking N rows."""
     columns = record["log_candidates"]
     rows = math.log(record["rows"]) if record.get("rows", 0) > 1 else columns
     fewest = math.log(max(math.exp(columns) - 1, 1.5))
-    return 0.99 * min(fewest, (columns + rows) / 2), 1.01 * columns
+    return 0.99 * min(fewest, (columns + rows) / 2) <= loss <= 1.01 * columns
 
 
 def _saturated(history: History) -> Iterator[Alarm]:
@@ -92,10 +100,12 @@ def _saturated(history: History) -> Iterator[Alarm]:
             )
             return
     last = history.last_readings(IN_A_ROW)
-    wrong = [r.get("sure_and_wrong", 0.0) for r in last]
-    if len(last) == IN_A_ROW and min(wrong) > 0.25:
-        said = f"{wrong[-1]:.0%} of the rows give over 99.9% of the softmax to one wrong candidate: scores / temperature lie too far apart"
-        yield Alarm("saturation", f"{said}; raise temperature (0.05 is usual for cosines), and check that vectors are normalised")
+    seen = [r for r in history.last_readings(IN_A_ROW) if "sure_and_wrong" in r][-2:]
+    wrong = [r["sure_and_wrong"] for r in seen]
+    if len(seen) == 2 and statistics.mean(wrong) > 0.05 and all(r["loss"] > 2 * r["log_candidates"] for r in seen):
+        high = f"loss {seen[-1]['loss']:.3g} lies far above log N = {seen[-1]['log_candidates']:.2f}"
+        said = f"{high}: {wrong[-1]:.0%} of the rows give over 99.9% of the softmax to one wrong candidate"
+        yield Alarm("saturation", f"{said}; raise temperature (0.05 is usual for cosines), and normalise vectors or lower their scale")
         return
     few = [r.get("rows_with_gradient", 1.0) for r in last]
     if len(last) == IN_A_ROW and max(few) < 0.1:
@@ -111,10 +121,11 @@ def _temperature(history: History, run: Run) -> Iterator[Alarm]:
         if bound and len(values) > 1 and max(values[-2:]) <= 1.001 * bound and first > 1.001 * bound:
             said = f"learned {name} has come to its bound {bound:.3g} (from {first:.3g})"
             yield Alarm("temperature", f"{said}; lower its learning rate, fix it, or lower the bound if the loss still falls")
-        elif len(values) == WINDOW and (now < 0.005 or now > max(1.0, 3 * first)):
+        elif now < 0.005 or now > max(1.0, 3 * first):
             steps = [b - a for a, b in itertools.pairwise(values)]
-            if all(s > 0 for s in steps) or all(s < 0 for s in steps):
-                said = f"learned {name} runs away: {values[0]:.3g} -> {now:.3g} within {WINDOW} steps, from {first:.3g} at the start"
+            steady = len(values) == WINDOW and (all(s > 0 for s in steps) or all(s < 0 for s in steps))
+            if steady or now > max(10.0, 3 * first) or now < min(1e-3, first / 3):
+                said = f"learned {name} runs away: {values[0]:.3g} -> {now:.3g} within {len(values)} steps, {first:.3g} at the start"
                 yield Alarm("temperature", f"{said}; fix it at a value from 0.01 to 0.1, or check that positives belong together")
 
 
@@ -154,22 +165,21 @@ def _negatives(last: Sequence[Record]) -> Iterator[Alarm]:
 
 
 def _scored_above(readings: Sequence[Record]) -> Iterator[Alarm]:
-    """Given negatives above the positive while the model tells in-batch ones apart, and training does not change that."""
-    recent = [r for r in readings if "given_above" in r]
-    if len(recent) < LATEST:
+    """A row's own negatives above its positive while the model tells all others apart, and training does not change that."""
+    recent = [r for r in readings if "own_above" in r and "negatives_above" in r]
+    if len(recent) < LATEST // 2:  # pairs are looked at on every second reading
         return
-    given, others = [r["given_above"] for r in recent], [r["negatives_above"] for r in recent if "negatives_above" in r]
-    if min(given) > 0.25 and others and max(others) < 0.05 and statistics.mean(given[5:]) > 0.9 * statistics.mean(given[:5]):
-        said = (
-            f"{given[-1]:.0%} of the given negatives score above the positive, of the others in the batch {others[-1]:.1%}, and it stays so"
-        )
+    own, others = [r["own_above"] for r in recent], [r["negatives_above"] for r in recent]
+    half = len(recent) // 2
+    if min(own) > 0.25 and max(others) < 0.1 and statistics.mean(own[half:]) > 0.9 * statistics.mean(own[:half]):
+        said = f"{own[-1]:.0%} of the given negatives score above their row's positive, of all others {others[-1]:.1%}, and it stays so"
         yield Alarm(
             "false-negatives", f"{said}; they may be positives: dipole audit DATA --teacher MODEL, or mine below the positive's score"
         )
 
 
 def frozen(weights: Weights) -> Iterator[Alarm]:
-    """Learned parameters without a gradient, or with one and yet standing still."""
+    """On the steps whose weights were looked at: learned parameters without a gradient, or with one and yet standing still."""
     total = len(weights.named)
     silent, still = weights.without_gradient(IN_A_ROW), weights.standing_still(IN_A_ROW)
     if silent:

@@ -26,7 +26,8 @@ _QUIET = 100  # steps before an alarm is raised again
 
 
 class Doctor:
-    """``every``: steps between readings, the first step is read; 0: no reading. ``stop_on``: alarms that end the run.
+    """``every``: steps between readings, the first step is read; every second reading looks at pairs and weights too; 0: no reading.
+    ``stop_on``: alarms that end the run.
 
     Raises UnknownNameError for an alarm there is not.
     """
@@ -39,6 +40,7 @@ class Doctor:
         self.raised: dict[str, int] = {}  # alarm -> the step it was last raised
         self.why: Alarm | None = None  # the alarm that ends the run
         self._of_pairs: dict[str, float] = {}
+        self._classes = 0  # labels of a batch; 0: there are none
         self._rate = 0.0  # the highest since the last reading
 
     def begin(self, step: Step, steps: int, learned: Iterable[tuple[str, nn.Parameter]], objective: Objective, earlier: list[Any]) -> None:
@@ -47,7 +49,12 @@ class Doctor:
         for name, part in objective.named_parts():
             if isinstance(getattr(part, "min_temperature", None), float):
                 bounds["temperature" if name == "score" else f"{name}.temperature"] = float(part.min_temperature)
-        self.run = rules.Run(int(step.warmup * steps), bounds)
+        over_pairs = [i for i, loss in enumerate(objective.losses) if not hasattr(loss, "over_encoded")]
+        alone = len(objective.losses) == 1
+        softmax = (
+            ("loss", 1.0) if alone else (f"losses.{over_pairs[0]}", objective.weights[over_pairs[0]]) if len(over_pairs) == 1 else None
+        )
+        self.run = rules.Run(int(step.warmup * steps), bounds, softmax)
         self.weights = Weights(list(learned))
         for record in earlier:
             self.history.add(record)
@@ -56,7 +63,7 @@ class Doctor:
     def before(self, step: int, objective: Objective) -> None:
         """Before ``step`` (from 1) encodes anything: whether this step's pairs are looked at."""
         self._of_pairs = {}
-        objective.watched_by = functools.partial(self._see, objective) if self._due(step) else None
+        objective.watched_by = functools.partial(self._see, objective) if self._thorough(step) else None
 
     def read(self, step: int, rate: float, meta: Mapping[str, torch.Tensor], done: Done) -> dict[str, float]:
         """After backward, before the optimizer moves: the numbers of this step, none where it is not read."""
@@ -66,20 +73,22 @@ class Doctor:
         queries = next(iter(done.sides.values())).pooled
         sample = queries[: readings.VECTORS]
         found = readings.of_vectors(sample) | readings.of_gradients(done.gradients) | self._of_pairs | readings.of_ids(meta)
-        possible = [min(sample.shape), *([found["classes"]] if "classes" in found else [])]
-        self.weights.read(self._rate > 0)
-        self._rate = rate
-        return {**found, "rank_limit": min(possible)}
+        self._classes = int(found.get("classes", self._classes))
+        if self._thorough(step):
+            self.weights.read(self._rate > 0)
+            self._rate = 0.0
+        self._rate = max(self._rate, rate)
+        return {**found, "rank_limit": min(*sample.shape, self._classes or len(sample))}
 
     def judge(self, record: Record) -> list[Alarm]:
         """What the run's records up to this one say is wrong; mostly nothing."""
         if not self.every:
             return []
         self.history.add(record)
+        step = int(record["step"])
         found = list(rules.every_step(self.history))
         if "effective_rank" in record:
-            found += [*rules.on_reading(self.history, self.run), *rules.frozen(self.weights)]
-        step = int(record["step"])
+            found += [*rules.on_reading(self.history, self.run), *(rules.frozen(self.weights) if self._thorough(step) else ())]
         new = [a for a in found if step - self.raised.get(a.name, -_QUIET) >= _QUIET]
         self.raised |= {a.name: step for a in found}
         self.why = self.why or next((a for a in new if a.name in self.stop_on), None)
@@ -100,12 +109,18 @@ class Doctor:
     def _due(self, step: int) -> bool:
         return self.every > 0 and (step - 1) % self.every == 0
 
-    def _see(self, objective: Objective, pairs: Pairs, sides: Mapping[str, Encoded]) -> None:
+    def _thorough(self, step: int) -> bool:
+        return self.every > 0 and (step - 1) % (2 * self.every) == 0
+
+    def _see(self, objective: Objective, pairs: Pairs, sides: Mapping[str, Encoded], meta: Mapping[str, torch.Tensor]) -> None:
         """The pairs of a step that is read, within the loss's forward."""
-        keys, given = len(sides.get("keys", ())), len(sides.get("negatives", ()))
-        where = slice(keys, keys + given) if given and keys + given <= pairs.shape[1] and objective.world_size == 1 else None
+        owner = None
+        if "negatives" in sides and "negatives.owner" in meta:
+            keys, given = len(sides["keys"]), meta["negatives.owner"]
+            owner = torch.full((pairs.shape[1],), -1, dtype=torch.int64, device=pairs.device)
+            owner[keys : keys + len(given)] = given  # keys come first, then mined negatives, then what else there is
         loss = next(loss for loss in objective.losses if not hasattr(loss, "over_encoded"))
         temperature = getattr(loss, "temperature", None)
-        self._of_pairs = readings.of_pairs(pairs, where, temperature if isinstance(temperature, float) else None)
+        self._of_pairs = readings.of_pairs(pairs, owner, temperature if isinstance(temperature, float) else None)
         if classes := readings.classes_of(pairs):
             self._of_pairs["classes"] = classes

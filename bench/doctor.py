@@ -1,0 +1,124 @@
+"""What the doctor adds to a step: the same run with readings every ten steps, and without, interleaved; toy.bag and minilm.
+
+    python -m bench.doctor            writes bench/results/doctor.json
+    python -m bench.doctor --quick    fewer rounds, nothing written
+
+toy.bag is the worst case: an encoder so small that a step takes milliseconds. Both runs write the same log; the one without a doctor
+reads nothing and judges nothing. ``added share`` is the median over rounds of the two runs' difference in mean step time;
+``own share`` is the time spent inside the doctor's functions, taken with a clock, which a busy machine disturbs less. The picture of
+the random state that every step takes, for the rerun after a NaN, is in both runs and is counted in ``own share``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.record import circumstances, write
+from dipole.assembly.build import build
+from dipole.assembly.small import small
+from dipole.assembly.spec import load
+from dipole.train.doctor.watch import Doctor
+from dipole.train.log import read
+from dipole.train.rng import RandomState
+from dipole.train.run import train
+
+CASES: dict[str, dict[str, Any]] = {
+    "toy.bag": {"steps": 120, "change": {}},
+    "minilm": {
+        "steps": 31,
+        "change": {
+            "encoder": {"use": "text.transformer", "model": "minilm", "max_tokens": 32},
+            "step": {"batch_size": 32, "micro_batch_size": 0, "learning_rate": 2e-5},
+        },
+    },
+}
+RECIPES = ("simcse", "clip-pairs")  # without and with mined negatives
+
+
+class Clocked(Doctor):
+    """A doctor that knows how long it took."""
+
+    spent = 0.0
+
+    def _clocked(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return work(*arguments)
+        finally:
+            self.spent += time.perf_counter() - start
+
+    def before(self, *arguments: Any) -> None:
+        self._clocked(super().before, *arguments)
+
+    def read(self, *arguments: Any) -> Any:
+        return self._clocked(super().read, *arguments)
+
+    def judge(self, *arguments: Any) -> Any:
+        return self._clocked(super().judge, *arguments)
+
+    def _see(self, *arguments: Any) -> None:
+        self._clocked(super()._see, *arguments)
+
+
+def once(recipe: str, case: dict[str, Any], every: int) -> tuple[float, float]:
+    """Mean seconds a step, the first ten left out, over whole tens of steps; and the doctor's own seconds a step."""
+    doctor = Clocked(every=every)
+    spec = small(load(recipe)).changed(case["change"], "bench").changed({"step": {"max_steps": case["steps"], "save_steps": 0}}, "bench")
+    with tempfile.TemporaryDirectory() as folder:
+        train(build(spec), Path(folder) / "run", show=False, doctor=doctor)
+        seconds = [record["seconds"] for record in read(Path(folder) / "run" / "log.jsonl")][10:]
+    return statistics.mean(seconds[: len(seconds) // 10 * 10]), doctor.spent / case["steps"]
+
+
+def measured(recipe: str, name: str, rounds: int) -> dict[str, Any]:
+    """Both ways, turn and turn about."""
+    case = CASES[name]
+    once(recipe, {**case, "steps": 21}, 10)  # warm
+    with_doctor, without, own = [], [], []
+    for number in range(rounds):
+        for every in (10, 0) if number % 2 else (0, 10):
+            wall, spent = once(recipe, case, every)
+            (with_doctor if every else without).append(wall)
+            own += [spent] if every else []
+    start = time.perf_counter()
+    for _ in range(1000):
+        RandomState.now()
+    picture = (time.perf_counter() - start) / 1000
+    base = statistics.median(without)
+    added = statistics.median(a - b for a, b in zip(with_doctor, without, strict=True))
+    return {
+        "recipe": recipe,
+        "encoder": name,
+        "seconds a step without": base,
+        "added seconds a step": added,
+        "added share": added / base,
+        "own seconds a step": statistics.median(own) + picture,
+        "own share": (statistics.median(own) + picture) / base,
+        "rounds": {"with": with_doctor, "without": without},
+    }
+
+
+def main() -> None:
+    """Measure every recipe with every encoder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    arguments = parser.parse_args()
+    cases = []
+    for name in CASES:
+        for recipe in RECIPES:
+            rounds = (3 if name == "toy.bag" else 1) if arguments.quick else (15 if name == "toy.bag" else 5)
+            cases.append(found := measured(recipe, name, rounds))
+            step, added, own = found["seconds a step without"], found["added share"], found["own share"]
+            print(f"{name:8} {recipe:10} {step * 1000:8.2f} ms a step, the doctor adds {added:+.2%}, by its own clock {own:.2%}")
+    if not arguments.quick:
+        print(f"written: {write('doctor.json', {**circumstances('sentence-transformers'), 'every': 10, 'cases': cases}).name}")
+
+
+if __name__ == "__main__":
+    main()
