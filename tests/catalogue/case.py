@@ -53,6 +53,16 @@ def graded(labels: torch.Tensor) -> Listed:
     return Listed.of(row, col, 0.5 + ((labels[row] + 2 * labels[col]) % 3))
 
 
+def noted(pairs: Pairs, labels: torch.Tensor) -> Pairs:
+    """With a label and a relevance of each row, and a label and a propensity of each column."""
+    rows = {"label": labels, "score": 1 + labels % 3}
+    return replace(pairs, rows=rows, cols={"label": labels, "propensity": propensity(labels)})
+
+
+def propensity(labels: torch.Tensor) -> torch.Tensor:
+    return 1 / (2.0 + labels % 5)
+
+
 def aligned(q: torch.Tensor, k: torch.Tensor, labels: torch.Tensor | None = None) -> Pairs:
     return Pairs.aligned(q, k)
 
@@ -78,7 +88,19 @@ PAIRS: dict[str, Kind] = {
         lambda *given: taught(aligned_ring(*given)),
         lambda pairs, new, owner: pairs.with_negatives(new, owner, channels={"teacher": teacher(new)}),
     ),
+    "noted": Kind(
+        lambda q, k, labels: noted(aligned(q, k), labels),
+        lambda q, k, labels, ring: noted(aligned_ring(q, k, labels, ring), labels),
+        lambda pairs, new, owner: pairs.with_negatives(new, owner, cols={"propensity": propensity(owner)}),
+    ),
+    "five": Kind(
+        lambda q, k, labels: aligned(q[:, :5], k[:, :5]),
+        lambda q, k, labels, ring: aligned_ring(q[:, :5], k[:, :5], labels, ring),
+    ),
     "graded": Kind(lambda q, k, labels: Pairs(q, k, graded(labels)), lambda q, k, labels, ring: Pairs(q, k, graded(labels), ring=ring)),
+    "graded, square": Kind(
+        lambda q, k, labels: Pairs(q, k, graded(labels)), lambda q, k, labels, ring: Pairs(q, k, graded(labels), ring=ring), None
+    ),
     "labelled": Kind(
         lambda q, k, labels: Pairs.labelled(q, labels),
         lambda q, k, labels, ring: Pairs(

@@ -25,6 +25,7 @@ from dipole.core.scores import Channel, Dot, Score, scores_of_pairs
 from dipole.core.turning import among, answers, turned
 from dipole.core.vectors import Vectors, cut, leading, one_each, side_length
 from dipole.core.widening import widened
+from dipole.core.woven import woven
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +207,15 @@ class Pairs:
         Further columns (hard negatives, a queue) do not ask. Raises DataError unless row i's positive is column i.
         """
         return answers(self)
+
+    def both_views(self) -> Pairs:
+        """Aligned pairs with every item as a query: 2N rows a_0, b_0, a_1, ..., each against all items but itself.
+
+        Row 2i belongs to column 2i, which holds b_i; row 2i + 1 to column 2i + 1, which holds a_i. So InfoNCE of it is NT-Xent over
+        both views (arXiv:2002.05709, eq. 1). Further columns are seen as before; ids and owners count for both items of a pair.
+        Raises DataError unless row i's positive is column i and both sides have vectors of one shape.
+        """
+        return woven(self)
 
     def among(self, side: str, score: Score | None = None) -> Pairs:
         """One side (``queries`` or ``keys``) against itself, nobody positive and nothing against itself."""

@@ -143,11 +143,12 @@ class Owned:
         return _as_weights(self.tile(rows, cols))
 
     def count(self, rows: slice, n_cols: int) -> torch.Tensor:
-        owned = self.owner >= 0
+        owner = self.owner[:n_cols] if self.by_column else self.owner
+        owned = owner >= 0
         if not self.by_column:
             return owned[rows].long() * (n_cols - 1)
-        here = torch.arange(rows.start, rows.stop, device=self.owner.device)
-        mine = torch.bincount(self.owner[owned], minlength=rows.stop)[here] if owned.any() else torch.zeros_like(here)
+        here = torch.arange(rows.start, rows.stop, device=owner.device)
+        mine = torch.bincount(owner[owned], minlength=rows.stop)[here] if owned.any() else torch.zeros_like(here)
         return owned.sum() - mine
 
     def flipped(self) -> Owned:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dipole.core.errors import DegenerateBatchError
+from collections.abc import Mapping
+
+import torch
+
+from dipole.core.errors import DataError, DegenerateBatchError
 from dipole.core.pairs import Pairs
 
 
@@ -15,3 +19,11 @@ def require_positives(pairs: Pairs, loss: str) -> None:
             value=f"{pairs.shape[0]} rows",
             remedy="give items shared labels, draw several items a class, or raise batch_size",
         )
+
+
+def metadata(part: str, name: str, of: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The metadata of that name. Raises DataError where rows or columns have none."""
+    if name not in of:
+        have = ", ".join(map(repr, of)) or "nothing"
+        raise DataError(f"{part}: rows or columns lack {name!r}; they have {have}", column=name, remedy="let the view carry it")
+    return of[name]

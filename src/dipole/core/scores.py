@@ -110,3 +110,12 @@ def scores_of_pairs(score: Score, queries: Vectors, keys: Vectors) -> torch.Tens
 
         scores: torch.Tensor = torch.func.vmap(one)(products, rows, cols)
         return scores
+
+
+def scores_of_block(score: Score, queries: Vectors, keys: Vectors) -> torch.Tensor:
+    """(n, m) the scores of a block of queries and a block of keys, float32 or better, whatever the autocast."""
+    with torch.autocast(leading(queries).device.type, enabled=False):
+        factors = score.factors(queries, keys)
+        products = tuple(wide(a) @ wide(b).T for a, b in factors.products)
+        rows, cols = (tuple(wide(t) if t.is_floating_point() else t for t in side) for side in (factors.rows, factors.cols))
+        return score.tile(products, rows, cols)

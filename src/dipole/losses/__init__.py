@@ -1,6 +1,13 @@
 """Objectives over pairs: each returns one value per query, (N,), and leaves the mean to the training step."""
 
 # Written by docs/generate.py from the modules there are.
+from dipole.losses.around.both_views import BothViews
+from dipole.losses.around.graded import Graded
+from dipole.losses.around.keys_ask import KeysAsk
+from dipole.losses.around.learned_weights import LearnedWeights
+from dipole.losses.around.propensity import Propensity
+from dipole.losses.around.without_equal import WithoutEqual
+from dipole.losses.around.without_similar import WithoutSimilar
 from dipole.losses.geometry.align_uniform import AlignUniform
 from dipole.losses.geometry.cacr import CACR
 from dipole.losses.geometry.spectral import Spectral
@@ -47,11 +54,13 @@ __all__ = [
     "AlignUniform",
     "AngularMargin",
     "BatchHard",
+    "BothViews",
     "Debiased",
     "Distilled",
     "FocalInfoNCE",
     "FocalSigmoid",
     "FourBlock",
+    "Graded",
     "HardestHinge",
     "Hinge",
     "InfoNCE",
@@ -62,9 +71,17 @@ __all__ = [
     "PolyView",
     "PolyViewArithmetic",
     "PolyViewSufficient",
+    "KeysAsk",
+    "LearnedWeights",
+    "MarginPair",
+    "PairwiseLogistic",
+    "PerPositive",
+    "Propensity",
     "SemiHardTriplet",
     "SigLIP",
     "Spectral",
     "SupCon",
     "SupConIn",
+    "WithoutEqual",
+    "WithoutSimilar",
 ]

@@ -2,7 +2,7 @@
 
     l_i = -log( e^((s_ii - m) / t) / (e^((s_ii - m) / t) + sum_{j not positive} e^(s_ij / t)) )      one value per query, nats
 
-Shapes: N queries, M >= N keys, aligned. Source: arXiv:1801.09414, eq. 4 (CosFace); arXiv:1902.08564, eq. 3, on translation pairs.
+Shapes: N queries, M >= N keys, aligned. Source: arXiv:1801.09414, eq. 4 (CosFace); arXiv:1902.08564 on translation pairs.
 Relation: InfoNCE with m / t added to every negative's logit; m = 0 is InfoNCE. AngularMargin adds to the angle.
 Errors: DegenerateBatchError on a single key.
 

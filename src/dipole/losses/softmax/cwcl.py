@@ -3,7 +3,7 @@
     l_i = -sum_j w_ij log softmax_j(s_ij / t)_j / sum_j w_ij,   w_ij = ((1 + cos(k_i, k_j)) / 2)^p      one value per query, nats
 
 Shapes: N queries, M >= N keys, aligned; the keys come from the encoder that is trusted, and get their gradient from s only. Source:
-arXiv:2309.14580, eq. 3, with p = 1; the paper adds the plain InfoNCE of the other direction (``keys_ask`` around ``infonce``).
+arXiv:2309.14580, with p = 1; the paper adds the plain InfoNCE of the other direction (``keys_ask`` around ``infonce``).
 Relation: cross-entropy to the soft target w_ij / sum_j w_ij; as p grows, InfoNCE. At p = 1 unrelated keys are half positive, which
 flattens the target when most keys are unrelated.
 Errors: DegenerateBatchError on a single key.

@@ -3,7 +3,7 @@
     l_i = -w_i s_ii / t + log sum_{j not positive} exp(s_ij / t),   w_i = 2 - exp(s_ii / u) / mean_j exp(s_jj / u)
 
 Shapes: N queries, M >= N keys, aligned; one value per query, nats; may be negative. The mean in w runs over the whole batch, so
-the weights' mean is 1; a very easy positive can have a negative weight. Source: arXiv:2110.06848, section 3.3 (u there sigma).
+the weights' mean is 1; a very easy positive can have a negative weight. Source: arXiv:2110.06848 (u there sigma).
 Relation: DCL where all positives score alike. Weights carry no gradient, as in lightly; a widely used implementation
 (raminnakhli/Decoupled-Contrastive-Learning) lets it through: ``live_weights``.
 Errors: as DCL.

@@ -3,7 +3,7 @@
     l_i = -(1 - P_ii)^g log P_ii,   P_ij = softmax_j(s_ij / t)      one value per query, nats
 
 Shapes: N queries, M >= N keys, aligned. Source: the focal factor of arXiv:1708.02002, eq. 4, on a softmax over pairs, as in
-arXiv:2304.00719, section 3.3. The gradient passes through the factor.
+arXiv:2304.00719. The gradient passes through the factor.
 Relation: g = 0 is InfoNCE.
 Errors: DegenerateBatchError on a single key.
 

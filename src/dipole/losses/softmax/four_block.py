@@ -3,7 +3,8 @@
     l_i = -s(q_i, k_i) / t + log Z_i      one value per query, nats
     Z_i = sum_j e^(s(q_i, k_j) / t) + sum_j e^(s(q_j, k_i) / t) + sum_{j != i} e^(s(q_i, q_j) / t) + sum_{j != i} e^(s(k_j, k_i) / t)
 
-Shapes: N queries, M >= N keys, aligned; further keys (hard negatives) are in the first and the last sum. Source: arXiv:2308.03281, eq. 2.
+Shapes: N queries, M >= N keys, aligned; further keys (hard negatives) are in the first and the last sum.
+Source: arXiv:2308.03281, section 3.
 Relation: without the last three sums, InfoNCE; without the second, both views as candidates. The positive pair is in Z twice, so
 the value is never below log 2; equal vectors give log(4N - 2). Copies (equal ids) are left out of all four sums.
 Errors: DegenerateBatchError on a single key.

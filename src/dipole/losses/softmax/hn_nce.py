@@ -3,7 +3,7 @@
     l_i = -log( e^z_ii / (a e^z_ii + sum_{j not positive} w_ij e^z_ij) ),   w_ij = n_i softmax_j(b z_ij),   z = s / t
 
 Shapes: N queries, M >= N keys, aligned; n_i negatives count in row i, and their weights sum to n_i; one value per query, nats.
-Source: arXiv:2301.02280, eq. 4, which sums two directions; two-sided here is their mean. Gradients pass through the weights, as in
+Source: arXiv:2301.02280, which sums two directions; two-sided here is their mean. Gradients pass through the weights, as in
 the reference (scenic, verbs_in_action).
 Relation: a = 1, b = 0 is InfoNCE, a = 0, b = 0 DCL; larger b leaves the hardest negatives only. The weighted sum is
 log n + lse((1 + b) z) - lse(b z), so weights are never stored.

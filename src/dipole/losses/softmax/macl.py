@@ -3,7 +3,7 @@
     l_i = sg(1 / (1 - P_ii)) * -log P_ii,   P_ij = softmax_j(s_ij / t),   t = t_0 (1 + a (A - A_0)),   A = sg(mean_i s_ii)
 
 Shapes: N queries, M >= N keys, aligned; sg: no gradient; A is the mean over the whole batch; one value per query, nats.
-Source: arXiv:2207.07874, eqs. 6 and 9; the authors' code has the same form.
+Source: arXiv:2207.07874; the authors' code has the same form.
 Relation: a = 0 has exactly DCL's gradient (the value differs): dl / ds_ii = -1 / t however easy the row. Value and gradient are
 computed from log-sum-exps, so a row with P_ii = 1 is finite: its value is 1.
 Errors: DegenerateBatchError on a single key, where a row has no negative that counts, and where t would not be above 0.

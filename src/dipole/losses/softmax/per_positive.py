@@ -3,8 +3,8 @@
     l_i = mean_{p in P(i)} log(1 + sum_{n not in P(i)} exp((s_in - s_ip) / t))      one value per query, nats
 
 Shapes: N queries, M keys, any number of positives a row; graded positives count by their weight in the mean. Source: the NT-Xent
-of several positives as pytorch-metric-learning computes it; arXiv:2309.14277, eq. 6 (SINCERE); the geometric multi-view loss of
-arXiv:2403.05490, eq. 15, where the views of a sample share a label.
+of several positives as pytorch-metric-learning computes it; arXiv:2309.14277 (SINCERE); the geometric multi-view loss of
+arXiv:2403.05490, where the views of a sample share a label.
 Relation: InfoNCE where a row has one positive. SupCon has the other positives in every denominator and so pushes them away.
 Rows without a positive have value 0 and no gradient; Errors: DegenerateBatchError where no row has one.
 
