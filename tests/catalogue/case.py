@@ -14,8 +14,10 @@ from dipole.core.scores import Channel, Dot
 from dipole.core.stacked import stacked
 from dipole.core.vectors import wide
 from dipole.views.aligned import Aligned
+from dipole.views.candidate_lists import CandidateLists
 from dipole.views.labelled import Labelled
 from dipole.views.multi_view import MultiView
+from dipole.views.scored import Scored
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,20 @@ PAIRS: dict[str, Kind] = {
         negatives=None,
         one_sided=True,
         views=Labelled,
+    ),
+    "listed": Kind(
+        lambda q, k, labels: taught(replace(aligned(q, k), rows={"list": labels}, cols={"list": labels})),
+        None,
+        lambda pairs, new, owner: pairs.with_negatives(
+            new, owner, cols={"list": pairs.rows["list"][owner]}, channels={"teacher": teacher(new)}
+        ),
+        views=CandidateLists,
+    ),
+    "scored": Kind(
+        lambda q, k, labels: replace(aligned(q, k), rows={"score": labels}),
+        lambda q, k, labels, ring: replace(aligned_ring(q, k, labels, ring), rows={"score": labels}),
+        negatives=None,
+        views=lambda: Scored(role="label"),
     ),
     "stacked": Kind(
         lambda q, k, labels: stacked(three_views(q, k)),

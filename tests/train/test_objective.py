@@ -23,7 +23,7 @@ def gradients(loss: Any, cached: bool, micro: int = 4, views: Any = None) -> tup
     encoder = Bag(seed=3, dropout=0.3)
     objective = Objective(views or Aligned(), ScaledCosine(), [loss])
     torch.manual_seed(11)
-    rows = [{**row, "label": i % 4, "negative": f"w{i}1 w{i}2"} for i, row in enumerate(Sentences(14))]
+    rows = [{**row, "label": i % 4, "negative": f"w{i}1 w{i}2", "score": [1.0, i / 9]} for i, row in enumerate(Sentences(14))]
     done = backward(encoder, encoder, objective, objective.views(rows), micro, cached=cached)
     learned = [*encoder.named_parameters(), *objective.named_parameters()]
     assert all(p.grad is not None for n, p in learned if n != "score.log_scale")  # align_uniform has its own score

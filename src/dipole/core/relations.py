@@ -205,6 +205,17 @@ class Listed:
         return self
 
 
+def equal_places(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """All (i, j) with left[i] == right[j] >= 0, i ascending, and j within each i."""
+    order = right.argsort(stable=True)
+    ordered = right[order]
+    first = torch.searchsorted(ordered, left)
+    many = (torch.searchsorted(ordered, left, right=True) - first) * (left >= 0)
+    i = torch.repeat_interleave(torch.arange(len(left), device=left.device), many)
+    within = torch.arange(len(i), device=left.device) - (many.cumsum(0) - many)[i]
+    return i, order[first[i] + within]
+
+
 def _silent(values: torch.Tensor, as_value: int) -> torch.Tensor:
     """Negative values replaced, so that those of rows and those of columns differ and match nothing."""
     return values.where(values >= 0, as_value)

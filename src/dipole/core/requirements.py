@@ -27,3 +27,17 @@ def metadata(part: str, name: str, of: Mapping[str, torch.Tensor]) -> torch.Tens
         have = ", ".join(map(repr, of)) or "nothing"
         raise DataError(f"{part}: rows or columns lack {name!r}; they have {have}", column=name, remedy="let the view carry it")
     return of[name]
+
+
+def require_grades(pairs: Pairs, loss: str) -> torch.Tensor:
+    """(N,) the grades of the whole batch's rows, ``rows["score"]``.
+
+    Raises DataError where there are none, and DegenerateBatchError where all are equal, so that there is no order to learn.
+    """
+    if "score" not in pairs.rows:
+        raise DataError(f"{loss}: each pair needs a grade, rows['score']", remedy="use views = scored, and a column score")
+    grades = pairs.rows["score"]
+    if bool((grades == grades[0]).all()):
+        remedy = "raise batch_size, or draw pairs of different grades"
+        raise DegenerateBatchError(f"{loss}: all grades of the batch are equal", value=float(grades[0]), remedy=remedy)
+    return grades

@@ -21,7 +21,13 @@ from dipole.losses.multiview.mv_infonce import MVInfoNCE
 from dipole.losses.multiview.poly_view import PolyView
 from dipole.losses.multiview.poly_view_arithmetic import PolyViewArithmetic
 from dipole.losses.multiview.poly_view_sufficient import PolyViewSufficient
+from dipole.losses.ranking.list_kl import ListKL
+from dipole.losses.ranking.list_mle import ListMLE
+from dipole.losses.ranking.margin_mse import MarginMSE
 from dipole.losses.ranking.pairwise_logistic import PairwiseLogistic
+from dipole.losses.ranking.pearson import Pearson
+from dipole.losses.ranking.pro import PRO
+from dipole.losses.ranking.rank_kl import RankKL
 from dipole.losses.sigmoid.ets import ETS
 from dipole.losses.sigmoid.focal_sigmoid import FocalSigmoid
 from dipole.losses.sigmoid.siglip import SigLIP
@@ -50,6 +56,7 @@ __all__ = [
     "HNNCE",
     "MACL",
     "MVDHEL",
+    "PRO",
     "AdditiveMargin",
     "AlignUniform",
     "AngularMargin",
@@ -66,14 +73,19 @@ __all__ = [
     "InfoNCE",
     "KeysAsk",
     "LearnedWeights",
+    "ListKL",
+    "ListMLE",
     "MVInfoNCE",
+    "MarginMSE",
     "MarginPair",
     "PairwiseLogistic",
+    "Pearson",
     "PerPositive",
     "PolyView",
     "PolyViewArithmetic",
     "PolyViewSufficient",
     "Propensity",
+    "RankKL",
     "SemiHardTriplet",
     "SigLIP",
     "Spectral",

@@ -13,7 +13,7 @@ import torch
 from dipole.core.pairs import Pairs
 from dipole.core.part import part, switch
 from dipole.core.protocols import Batch, Row
-from dipole.core.relations import Listed
+from dipole.core.relations import Listed, equal_places
 from dipole.core.scores import Score
 from dipole.core.vectors import Vectors
 from dipole.views.ids import content_ids
@@ -63,21 +63,10 @@ def copies(
 
     ``query_groups`` (N,), ``key_groups`` and ``key_ids`` (M,), ``col_ids`` (M + K,): who belongs together, equal contents.
     """
-    row, key = _equal(query_groups, key_groups)
-    at, col = _equal(key_ids[key], col_ids)
+    row, key = equal_places(query_groups, key_groups)
+    at, col = equal_places(key_ids[key], col_ids)
     found: torch.Tensor = torch.unique(torch.stack([row[at], col]), dim=1)
     return found[0], found[1]
-
-
-def _equal(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """All (i, j) with left[i] == right[j] >= 0."""
-    order = right.argsort()
-    ordered = right[order]
-    first = torch.searchsorted(ordered, left)
-    many = (torch.searchsorted(ordered, left, right=True) - first) * (left >= 0)
-    i = torch.repeat_interleave(torch.arange(len(left), device=left.device), many)
-    within = torch.arange(len(i), device=left.device) - (many.cumsum(0) - many)[i]
-    return i, order[first[i] + within]
 
 
 def _owned(values: Sequence[object]) -> tuple[list[object], torch.Tensor]:
