@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from dipole.core.errors import DataError
-from dipole.diagnostics import effective_rank, singular_values, stable_rank
+from dipole.core.errors import DataError, ParameterError
+from dipole.diagnostics import effective_rank, energy_rank, rank_peak, singular_values, stable_rank
 from tests.held import Held
 
 
@@ -64,3 +64,15 @@ def test_degenerate_vectors_are_named() -> None:
             measure(torch.tensor([[1.0], [2.0], [float("inf")]]))
         with pytest.raises(DataError, match="at least 2 vectors"):
             measure(torch.ones(1, 3))
+
+
+def test_energy_rank_and_the_peak_of_a_run() -> None:
+    x = torch.diag(torch.tensor([3.0, 2.0, 1.0]))  # energies 9, 4, 1 of 14
+    assert [energy_rank(x, share) for share in (0.5, 9 / 14, 0.7, 0.93, 1.0)] == [1, 1, 2, 3, 3]
+    assert energy_rank(torch.eye(10), 0.9) == 9
+    noisy = [10 - abs(i - 30) / 4 + (1 if i == 5 else 0) * 4.9 for i in range(60)]
+    assert rank_peak(noisy) == 30
+    with pytest.raises(ParameterError, match="share"):
+        energy_rank(x, 0)
+    with pytest.raises(ParameterError, match="at least one value"):
+        rank_peak([])

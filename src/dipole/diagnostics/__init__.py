@@ -6,30 +6,93 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dipole.diagnostics.association import weat as weat
+    from dipole.diagnostics.augmentation import alignment_failure as alignment_failure
+    from dipole.diagnostics.augmentation import class_divergence as class_divergence
+    from dipole.diagnostics.augmentation import concentration_cost as concentration_cost
+    from dipole.diagnostics.augmentation import sigma_delta as sigma_delta
+    from dipole.diagnostics.collapse import neural_collapse as neural_collapse
+    from dipole.diagnostics.cosines import cosine_gap as cosine_gap
+    from dipole.diagnostics.cosines import similarities as similarities
+    from dipole.diagnostics.cosines import token_isotropy as token_isotropy
     from dipole.diagnostics.estimate import Estimate as Estimate
+    from dipole.diagnostics.gap import modality_gap as modality_gap
+    from dipole.diagnostics.gap import modality_separability as modality_separability
+    from dipole.diagnostics.gap import separability as separability
     from dipole.diagnostics.geometry import alignment as alignment
     from dipole.diagnostics.geometry import anisotropy as anisotropy
     from dipole.diagnostics.geometry import tolerance as tolerance
     from dipole.diagnostics.geometry import uniformity as uniformity
+    from dipole.diagnostics.hubs import hubness as hubness
+    from dipole.diagnostics.isotropy import isotropy as isotropy
+    from dipole.diagnostics.isotropy import partition_isotropy as partition_isotropy
+    from dipole.diagnostics.layers import concept_depth as concept_depth
+    from dipole.diagnostics.layers import layer_map as layer_map
+    from dipole.diagnostics.models import cka as cka
+    from dipole.diagnostics.models import mutual_neighbours as mutual_neighbours
+    from dipole.diagnostics.negatives import eci as eci
+    from dipole.diagnostics.negatives import eci_of_scores as eci_of_scores
+    from dipole.diagnostics.negatives import false_negatives_by_ids as false_negatives_by_ids
+    from dipole.diagnostics.negatives import false_negatives_by_teacher as false_negatives_by_teacher
     from dipole.diagnostics.spectrum import effective_rank as effective_rank
+    from dipole.diagnostics.spectrum import energy_rank as energy_rank
+    from dipole.diagnostics.spectrum import rank_peak as rank_peak
     from dipole.diagnostics.spectrum import singular_values as singular_values
     from dipole.diagnostics.spectrum import stable_rank as stable_rank
+    from dipole.diagnostics.surface import length_bias as length_bias
+    from dipole.diagnostics.surface import overlap_bias as overlap_bias
+    from dipole.diagnostics.surface import word_overlap as word_overlap
+    from dipole.diagnostics.temperature import gradient_share as gradient_share
+    from dipole.diagnostics.temperature import gradient_share_of_queries as gradient_share_of_queries
+    from dipole.diagnostics.temperature import temperature_sensitivity as temperature_sensitivity
 
 HOMES = {
     "Estimate": "estimate",
     "alignment": "geometry",
+    "alignment_failure": "augmentation",
     "anisotropy": "geometry",
-    "tolerance": "geometry",
-    "uniformity": "geometry",
+    "cka": "models",
+    "class_divergence": "augmentation",
+    "concentration_cost": "augmentation",
+    "concept_depth": "layers",
+    "cosine_gap": "cosines",
+    "eci": "negatives",
+    "eci_of_scores": "negatives",
     "effective_rank": "spectrum",
+    "energy_rank": "spectrum",
+    "false_negatives_by_ids": "negatives",
+    "false_negatives_by_teacher": "negatives",
+    "gradient_share": "temperature",
+    "gradient_share_of_queries": "temperature",
+    "hubness": "hubs",
+    "isotropy": "isotropy",
+    "layer_map": "layers",
+    "length_bias": "surface",
+    "modality_gap": "gap",
+    "modality_separability": "gap",
+    "mutual_neighbours": "models",
+    "neural_collapse": "collapse",
+    "overlap_bias": "surface",
+    "partition_isotropy": "isotropy",
+    "rank_peak": "spectrum",
+    "separability": "gap",
+    "sigma_delta": "augmentation",
+    "similarities": "cosines",
     "singular_values": "spectrum",
     "stable_rank": "spectrum",
+    "temperature_sensitivity": "temperature",
+    "token_isotropy": "cosines",
+    "tolerance": "geometry",
+    "uniformity": "geometry",
+    "weat": "association",
+    "word_overlap": "surface",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name in HOMES:
-        return getattr(importlib.import_module(f"dipole.diagnostics.{HOMES[name]}"), name)
+        found = globals()[name] = getattr(importlib.import_module(f"dipole.diagnostics.{HOMES[name]}"), name)
+        return found
     raise AttributeError(f"module 'dipole.diagnostics' has no attribute {name!r}")
 
 

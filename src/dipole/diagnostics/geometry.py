@@ -14,7 +14,7 @@ from dipole.core.errors import DataError, ParameterError
 from dipole.core.pairs import Pairs
 from dipole.core.relations import Match
 from dipole.diagnostics.estimate import Estimate, drawn, mean_of
-from dipole.diagnostics.vectors import classes, same_size, unit
+from dipole.diagnostics.vectors import classes, sides, unit
 from dipole.pairwise import LogMeanExp, Tile, reduce
 
 
@@ -24,18 +24,20 @@ def alignment(x: torch.Tensor, y: torch.Tensor, power: float = 2.0) -> float:
 
         A = mean_i |x_i - y_i|^a        on unit vectors
 
-    Range: 0 (each pair in one point) to 2^a; with a = 2 it is 2 - 2 mean cosine of the pairs, and 2 for pairs that have nothing in common.
+    Range: 0 (each pair in one point) to 2^a; with a = 2 it is 2 - 2 mean cosine of the pairs, and 2 for pairs that have nothing in
+      common.
     Healthy: well below what two vectors of different pairs have; read it with uniformity, since collapse makes it 0.
-    Source: Wang & Isola 2020, arXiv:2005.10242, eq. 2. Cost: O(N d).
-    Shapes: x, y (N, d), row i of one belongs to row i of the other. Errors: DataError.
+    Source: Wang & Isola 2020, arXiv:2005.10242, eq. 2.
+    Cost: O(N d).
+    Shapes: x, y (N, d), row i of one belongs to row i of the other.
+    Errors: DataError.
 
     >>> alignment(torch.eye(2), torch.eye(2)), alignment(torch.eye(2), torch.eye(2).flip(0))
     (0.0, 2.0)
     """
     if not power > 0:
         raise ParameterError("alignment", "power", "a number above 0", power)
-    x, y = unit("alignment", x, 1), unit("alignment", y, 1)
-    same_size("alignment", x, y)
+    x, y = sides("alignment", x, y, 1)
     squared = (x - y).square().sum(1)
     return float((squared if power == 2 else squared.pow(power / 2)).mean(dtype=torch.float64))
 
@@ -47,10 +49,13 @@ def uniformity(x: torch.Tensor, t: float = 2.0, rows: int | None = None, seed: i
         U = log mean_{i != j} exp(-t |x_i - x_j|^2)        on unit vectors
 
     Range: 0 (all in one point) down to about -2t, its value for vectors orthogonal to each other and nearly that of the uniform
-    distribution in many dimensions; lower only for few points (two antipodes: -4t). Healthy: nearer to -2t than to 0.
+      distribution in many dimensions; lower only for few points (two antipodes: -4t).
+    Healthy: nearer to -2t than to 0.
     Source: Wang & Isola 2020, arXiv:2005.10242, eq. 3, over the N (N - 1) / 2 pairs of different items. The log of a mean is biased
-    for small N: compare at equal N. Cost: O(N^2 d), memory O(N d); ``rows=n`` takes n rows against all, O(n N d), and sets ``error``.
-    Shapes: x (N, d). Errors: DataError, also for fewer than two vectors.
+      for small N: compare at equal N.
+    Cost: O(N^2 d), memory O(N d); ``rows=n`` takes n rows against all, O(n N d), and sets ``error``.
+    Shapes: x (N, d).
+    Errors: DataError, also for fewer than two vectors.
 
     >>> round(uniformity(torch.eye(3)), 6), abs(round(uniformity(torch.ones(3, 2)), 5))
     (-4.0, 0.0)
@@ -62,7 +67,7 @@ def uniformity(x: torch.Tensor, t: float = 2.0, rows: int | None = None, seed: i
     def potential(tile: Tile) -> torch.Tensor:
         return 2 * t * (tile.scores - 1)
 
-    pairs, _ = against_others(x, drawn("uniformity", len(x), rows, seed))
+    pairs = against_others(x, drawn("uniformity", len(x), rows, seed))
     level = reduce(potential, pairs, of_row=LogMeanExp("rows")).of_row.double()
     highest = level.max()  # rows are averaged in float64: a million of them
     mean = mean_of((level - highest).exp(), len(x))
@@ -75,10 +80,14 @@ def tolerance(x: torch.Tensor, labels: torch.Tensor) -> float:
 
         T = mean of x_i . x_j over i != j of one class        on unit vectors
 
-    Range: -1 to 1. Healthy: as high as uniformity allows: a small temperature buys uniformity with tolerance. Source: Wang & Liu 2021,
-    arXiv:2012.09740, section 4.3; the mean is over pairs of one class, as in the paper's text and figures, not over all pairs with
-    an indicator, which would fall with the number of classes. Classes of one item have no pair. Cost: O(N d).
-    Shapes: x (N, d), labels (N,) int64. Errors: DataError, also where no class has two items.
+    Range: -1 to 1.
+    Healthy: as high as uniformity allows: a small temperature buys uniformity with tolerance.
+    Source: Wang & Liu 2021, arXiv:2012.09740, on the uniformity-tolerance dilemma; the mean is over pairs of one class, as in the
+      paper's text and figures, not over all pairs with an indicator, which would fall with the number of classes. Classes of one
+      item have no pair.
+    Cost: O(N d).
+    Shapes: x (N, d), labels (N,) int64.
+    Errors: DataError, also where no class has two items.
 
     >>> tolerance(torch.tensor([[1.0, 0], [1, 0], [0, 1]]), torch.tensor([0, 0, 1]))
     1.0
@@ -99,9 +108,13 @@ def anisotropy(x: torch.Tensor) -> float:
 
         mean of x_i . x_j over i != j        on unit vectors
 
-    Range: -1 / (N - 1) to 1 (collapse). Healthy: near 0; above about 0.5 cosines lose their meaning, and a threshold learned elsewhere
-    does not carry over. Source: Ethayarajh 2019, arXiv:1909.00512, section 4.1 (there over sampled pairs); 1 minus it is the isotropy of
-    Su & Collier 2022, arXiv:2210.14140, eq. 3. Cost: O(N d), exact. Shapes: x (N, d). Errors: DataError.
+    Range: -1 / (N - 1) to 1 (collapse).
+    Healthy: near 0; above about 0.5 cosines lose their meaning, and a threshold learned elsewhere does not carry over.
+    Source: Ethayarajh 2019, arXiv:1909.00512, section 4.1 (there over sampled pairs); 1 minus it is the isotropy of Su & Collier
+      2022, arXiv:2210.14140, eq. 3.
+    Cost: O(N d), exact.
+    Shapes: x (N, d).
+    Errors: DataError.
 
     >>> anisotropy(torch.eye(3)), round(anisotropy(torch.ones(3, 2)), 6)
     (0.0, 1.0)
@@ -116,11 +129,11 @@ def mean_cosine(x: torch.Tensor) -> float:
     return float((total - x.square().sum(dtype=torch.float64)) / (n * (n - 1)))
 
 
-def against_others(x: torch.Tensor, chosen: torch.Tensor | None) -> tuple[Pairs, torch.Tensor]:
-    """The chosen rows (None: all) against every other vector, nothing against itself; and the chosen rows' numbers."""
+def against_others(x: torch.Tensor, chosen: torch.Tensor | None = None) -> Pairs:
+    """The chosen rows (None: all) against every other vector, nothing against itself, nobody positive."""
     if chosen is None:
-        return Pairs.aligned(x, x).among("queries"), torch.arange(len(x), device=x.device)
+        return Pairs.aligned(x, x).among("queries")
     chosen = chosen.to(x.device)
     nobody = Match(torch.full_like(chosen, -1), torch.full((len(x),), -1, device=x.device))
     itself = Match(chosen, torch.arange(len(x), device=x.device))
-    return Pairs(x[chosen], x, nobody, excluded=(itself,)), chosen
+    return Pairs(x[chosen], x, nobody, excluded=(itself,))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
-from dipole.core.errors import DataError
+from dipole.core.errors import DataError, ParameterError
 from dipole.diagnostics.vectors import BLOCK, matrix
 
 
@@ -12,8 +14,10 @@ from dipole.diagnostics.vectors import BLOCK, matrix
 def singular_values(x: torch.Tensor, centred: bool = False) -> torch.Tensor:
     """(min(N, d),) float64, largest first: the square roots of the eigenvalues of the smaller of X^T X and X X^T.
 
-    ``centred``: of X minus its mean. Relative to the largest, values below 1e-8 are rounding. Cost: O(N d min(N, d)), one pass, memory
-    O(min(N, d)^2). Shapes: x (N, d). Errors: DataError.
+    ``centred``: of X minus its mean. Relative to the largest, values below 1e-8 are rounding.
+    Cost: O(N d min(N, d)), one pass, memory O(min(N, d)^2).
+    Shapes: x (N, d).
+    Errors: DataError.
 
     >>> singular_values(torch.tensor([[3.0, 0.0], [0.0, 4.0]]))
     tensor([4., 3.], dtype=torch.float64)
@@ -27,10 +31,13 @@ def effective_rank(x: torch.Tensor, centred: bool = False) -> float:
 
         exp( - sum_k p_k log p_k ),   p_k = s_k / sum_l s_l        s: singular values of X, not centred unless asked
 
-    Range: 1 (all on one line) to min(N, d). Healthy: a good part of what evenly spread vectors of that N and d have; early in training
-    higher is better, late it may fall while quality rises. Source: Roy & Vetterli 2007 (EUSIPCO), definition 1; RankMe: Garrido et
-    al. 2022, arXiv:2210.02885, eq. 1 (there with 1e-7 added to each p_k, which matters only for tiny values). Fewer vectors than
-    dimensions cap it at N: compare at equal N. Cost: as :func:`singular_values`. Shapes: x (N, d).
+    Range: 1 (all on one line) to min(N, d).
+    Healthy: a good part of what evenly spread vectors of that N and d have; early in training higher is better, late it may fall
+      while quality rises.
+    Source: Roy & Vetterli 2007 (EUSIPCO), definition 1; RankMe: Garrido et al. 2022, arXiv:2210.02885, eq. 1 (there with 1e-7 added
+      to each p_k, which matters only for tiny values). Fewer vectors than dimensions cap it at N: compare at equal N.
+    Cost: as :func:`singular_values`.
+    Shapes: x (N, d).
     Errors: DataError, also where every vector is 0 (or, centred, the same).
 
     >>> round(effective_rank(torch.eye(4)), 6), round(effective_rank(torch.ones(4, 3)), 6)
@@ -45,14 +52,52 @@ def stable_rank(x: torch.Tensor, centred: bool = False) -> float:
 
         sum_k s_k^2 / s_1^2
 
-    Range: 1 to min(N, d); never above the rank, and little moved by tiny singular values. Healthy: above a few; near 1 one direction
-    (often the mean) dominates. Source: Rudelson & Vershynin 2007, J. ACM 54(4), section 1. Cost and errors: as :func:`effective_rank`.
+    Range: 1 to min(N, d); never above the rank, and little moved by tiny singular values.
+    Healthy: above a few; near 1 one direction (often the mean) dominates.
+    Source: Rudelson & Vershynin 2007, J. ACM 54(4), section 1. Cost and errors: as :func:`effective_rank`.
 
     >>> round(stable_rank(torch.tensor([[2.0, 0.0], [0.0, 1.0]])), 6)
     1.25
     """
     values = _not_flat("stable_rank", spectrum_of(matrix("stable_rank", x), centred), centred)
     return float((values / values[0]).square().sum())
+
+
+@torch.no_grad()
+def energy_rank(x: torch.Tensor, share: float = 0.9, centred: bool = False) -> int:
+    """How many of the strongest directions hold a share of the energy.
+
+        min r with  sum_{k <= r} s_k^2 >= share sum_k s_k^2
+
+    Range: 1 to min(N, d), in whole steps.
+    Source: the usual choice of components in PCA; used on sentence embeddings by Jung et al. 2024, arXiv:2405.11297, whose share
+      could not be confirmed. Cost and errors: as :func:`effective_rank`; ParameterError for ``share``.
+
+    >>> energy_rank(torch.tensor([[3.0, 0.0], [0.0, 1.0]])), energy_rank(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), share=0.95)
+    (1, 2)
+    """
+    if not 0 < share <= 1:
+        raise ParameterError("energy_rank", "share", "a number above 0, up to 1", share)
+    energy = _not_flat("energy_rank", spectrum_of(matrix("energy_rank", x), centred), centred).square().cumsum(0)
+    return int((energy < share * energy[-1] * (1 - 1e-12)).sum()) + 1
+
+
+def rank_peak(ranks: Sequence[float], window: int = 5) -> int:
+    """Where a rank that was logged over training is highest, after a running mean of ``window`` values: the place in ``ranks``.
+
+    Before it a rising rank goes with rising quality, after it with falling quality, so that "the higher the better" holds only
+    before.
+    Source: Jung et al. 2024, arXiv:2405.11297 (phases of training). The running mean uses the values there are at both ends.
+
+    >>> rank_peak([1, 2, 4, 7, 8, 8, 6, 5, 4], window=3)
+    4
+    """
+    if not ranks or window < 1:
+        raise ParameterError("rank_peak", "ranks and window", "at least one value and a window of at least 1", (len(ranks), window))
+    half = window // 2
+    parts = [ranks[max(0, i - half) : i + half + 1] for i in range(len(ranks))]
+    smooth = [sum(part) / len(part) for part in parts]
+    return smooth.index(max(smooth))
 
 
 def spectrum_of(x: torch.Tensor, centred: bool = False) -> torch.Tensor:

@@ -42,12 +42,24 @@ def unit(name: str, x: torch.Tensor, least: int = 2) -> torch.Tensor:
     return directions
 
 
-def same_size(name: str, x: torch.Tensor, y: torch.Tensor, rows: bool = True) -> None:
-    """Refuse two sides that differ in dimensions, or (``rows``) in number. Raises DataError."""
-    if rows and len(x) != len(y):
+def same_number(name: str, x: torch.Tensor, y: torch.Tensor) -> None:
+    """Refuse two sides of different numbers of vectors. Raises DataError."""
+    if len(x) != len(y):
         raise DataError(f"{name}: row i of one side belongs to row i of the other, so both must have as many", value=(len(x), len(y)))
-    if x.shape[1:] != y.shape[1:]:
+
+
+def same_dimension(name: str, x: torch.Tensor, y: torch.Tensor) -> None:
+    """Refuse two sides whose vectors differ in length. Raises DataError."""
+    if x.shape[1] != y.shape[1]:
         raise DataError(f"{name}: both sides must have vectors of one dimension", value=(x.shape[1], y.shape[1]))
+
+
+def sides(name: str, x: torch.Tensor, y: torch.Tensor, least: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both halves of N pairs at length 1. Raises DataError as :func:`unit` does, and where they differ in number or dimension."""
+    x, y = unit(name, x, least), unit(name, y, least)
+    same_number(name, x, y)
+    same_dimension(name, x, y)
+    return x, y
 
 
 def classes(name: str, labels: torch.Tensor, length: int, least: int = 1) -> torch.Tensor:
