@@ -69,6 +69,12 @@ def aligned(q: torch.Tensor, k: torch.Tensor, labels: torch.Tensor | None = None
     return Pairs.aligned(q, k)
 
 
+def owned(q: torch.Tensor, k: torch.Tensor, labels: torch.Tensor) -> Pairs:
+    """Aligned pairs, and one hard negative for each row."""
+    own = torch.arange(len(q))
+    return replace(aligned(q, k), cols={"owner": own}).with_negatives(k.flip(1), cols={"owner": own})
+
+
 def aligned_ring(q: torch.Tensor, k: torch.Tensor, labels: torch.Tensor | None, ring: Ring) -> Pairs:
     return Pairs(q, k, Diagonal(0, ring.row_starts[-1]), ring=ring)
 
@@ -95,6 +101,7 @@ PAIRS: dict[str, Kind] = {
         lambda q, k, labels, ring: noted(aligned_ring(q, k, labels, ring), labels),
         lambda pairs, new, owner: pairs.with_negatives(new, owner, cols={"propensity": propensity(owner)}),
     ),
+    "owned": Kind(owned, None, lambda pairs, new, owner: pairs.with_negatives(new, owner, cols={"owner": owner})),
     "five": Kind(
         lambda q, k, labels: aligned(q[:, :5], k[:, :5]),
         lambda q, k, labels, ring: aligned_ring(q[:, :5], k[:, :5], labels, ring),

@@ -1,6 +1,6 @@
 """Losses on the geometry of the embedding."""
 
-from dipole.losses import CACR, AlignUniform, Spectral
+from dipole.losses import CACR, AlignUniform, LinearContrast, Spectral
 from tests.catalogue.case import Case
 
 
@@ -11,6 +11,7 @@ def nearer(temperature):
 
 CASES = {
     "align_uniform": Case(lambda: AlignUniform(sharpness=0.5), extreme=lambda temperature: {"sharpness": 1 / temperature}),
+    "linear_contrast": Case(lambda: LinearContrast(spread_weight=0.5), extreme=None),
     "spectral": Case(lambda: Spectral(spread_weight=0.5), extreme=None),
     "cacr": Case(lambda: CACR(near_negatives=2.0), extreme=nearer),
     "cacr, constant weights": Case(lambda: CACR(near_negatives=2.0, live=False), pairs="labelled", extreme=None),

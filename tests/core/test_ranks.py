@@ -153,6 +153,8 @@ def worker(rank, world, port, folder):
         )
         if PAIRS[LOSSES[name].pairs].ring is None:
             continue
+        if PAIRS[LOSSES[name].pairs].ring is None:
+            continue
         model, loss = encoder(), wide(loss_of(name))
         ring = ranks.Ring(rank, tuple(starts), tuple(starts))
         finish((name, "ring", False), model, loss, loss(ring_pairs_for(name, model(queries[mine]), model(keys[mine]), labels, ring)))
@@ -195,6 +197,8 @@ def test_ranks_equal_one_process(outcome, name, way, negatives):
     world, by_rank = outcome
     if way == "ring" and PAIRS[LOSSES[name].pairs].ring is None:
         pytest.skip("such pairs are not made on a ring; the loss says so")
+    if way == "ring" and PAIRS[LOSSES[name].pairs].ring is None:
+        pytest.skip("its pairs have further columns, which a ring does not hold")
     values, grads = one_process(name, world, negatives)
     for out, mine in by_rank:
         got_values, got_grads = out[name, way, negatives]

@@ -10,16 +10,18 @@ from torch.nn.functional import normalize
 
 from dipole import Pairs
 from dipole.core.by_score import ByScore
-from dipole.core.errors import DataError, ParameterError
+from dipole.core.errors import DataError, DegenerateBatchError, ParameterError
 from dipole.core.relations import Diagonal, Listed, Match, Owned
 from dipole.core.woven import Woven
 from dipole.losses import (
     DCL,
     BothViews,
     Graded,
+    HardestOnly,
     InfoNCE,
     KeysAsk,
     LearnedWeights,
+    OwnOnly,
     PerPositive,
     Propensity,
     SupCon,
@@ -275,3 +277,41 @@ def test_training_shrinks_all_learned_weights():
     loss = LearnedWeights(InfoNCE(0.2), dimension=5).double()
     loss(Pairs.aligned(q, k)).mean().backward()
     assert loss.outer.bias.grad.item() > 0 and all(p.grad is not None for p in loss.parameters())
+
+
+def test_own_only_by_a_loop():
+    q, k = sides()
+    more, owner = sides(6, seed=9)[0], torch.tensor([3, 0, 0, 6, -1, 3])
+    pairs = replace(Pairs.aligned(q, k), cols={"owner": torch.arange(7)}).with_negatives(more, cols={"owner": owner})
+    keep = torch.cat([torch.eye(7, dtype=torch.bool), owner[None] == torch.arange(7)[:, None]], 1)
+    counted(pairs, OwnOnly(InfoNCE(0.2)), keep, torch.cat([q @ k.T, q @ more.T], 1), 0.2)
+    with pytest.raises(DegenerateBatchError, match="no row has a hard negative of its own"):
+        OwnOnly()(replace(Pairs.aligned(q, k), cols={"owner": torch.arange(7)}))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 1.0])
+def test_hardest_only_by_sorting(share):
+    q, k = sides()
+    scores = (q @ k.T).detach()
+    count = max(1, math.ceil(share * 6))
+    last = scores.masked_fill(torch.eye(7, dtype=torch.bool), -9).sort(1, descending=True).values[:, count - 1 : count]
+    keep = (scores >= last) | torch.eye(7, dtype=torch.bool)
+    counted(Pairs.aligned(q, k), HardestOnly(InfoNCE(0.2), share=share), keep, q @ k.T, 0.2)
+
+
+def test_hardest_only_chooses_among_what_counts():
+    q, k = sides()
+    pairs = Pairs.aligned(q, k, key_ids=COPIES)
+    keep = (COPIES[:, None] != COPIES[None]) | torch.eye(7, dtype=torch.bool)
+    scores = torch.where(keep & ~torch.eye(7, dtype=torch.bool), (q @ k.T).detach(), -9.0)
+    keep &= (scores >= scores.amax(1, keepdim=True)) | torch.eye(7, dtype=torch.bool)
+    counted(pairs, HardestOnly(InfoNCE(0.2), share=0.1), keep, q @ k.T, 0.2)
+
+
+def test_the_hardest_negative_alone_at_a_low_temperature_is_a_hinge():
+    """Row 38: the limit of explicit selection, and of a low temperature without it."""
+    q, k = sides()
+    s = (q @ k.T).detach()
+    hinge = (s.masked_fill(torch.eye(7, dtype=torch.bool), -9).amax(1) - s.diagonal()).relu()
+    for loss in (HardestOnly(InfoNCE(temperature=1e-3), share=0.01), InfoNCE(temperature=1e-3)):
+        torch.testing.assert_close(1e-3 * loss(Pairs.aligned(q, k)).detach(), hinge, atol=1e-2, rtol=0)

@@ -28,6 +28,8 @@ from dipole.losses import (
 )
 from dipole.pairwise import Channel
 from dipole.pairwise.scores.cosine import Cosine
+from dipole.pairwise.scores.distance_power import DistancePower
+from dipole.pairwise.scores.kernel_mixture import KernelMixture
 
 
 def sides(n=7, m=None, d=5, seed=0):
@@ -414,3 +416,31 @@ def test_a_row_without_negatives_that_count_is_picked_for_sure(loss):
     q = torch.eye(3).requires_grad_()
     values = loss(Pairs.aligned(q, torch.eye(3), key_ids=torch.tensor([1, 1, 1])))
     assert values.tolist() == [0, 0, 0] and not torch.autograd.grad(values.sum(), q)[0].any()
+
+
+def test_a_mixture_of_kernels_is_normalised_as_a_sum():
+    """The paper's form of row 172, one softmax over the sum of kernels, and its reductions."""
+    q, k = sides()
+    apart = torch.cdist(q, k)
+    kernels = 0.3 * (-apart / 0.5).exp() + 0.7 * (-apart.square() / 0.5).exp()
+    mixed = Pairs.aligned(q, k, score=KernelMixture(powers=(1.0, 2.0), shares=(0.3, 0.7), temperature=0.5))
+    same(InfoNCE(temperature=1.0)(mixed), (kernels.sum(1) / kernels.diagonal()).log(), q, k)
+    gaussian = Pairs.aligned(q, k, score=KernelMixture(powers=(2.0,), shares=(1.0,), temperature=0.5))
+    torch.testing.assert_close(InfoNCE(temperature=1.0)(gaussian), InfoNCE(temperature=0.25)(Pairs.aligned(q, k)))  # |q - k|^2 = 2 - 2 cos
+    with pytest.raises(ParameterError, match="shares must be one a power, 2 numbers"):
+        KernelMixture(powers=(1.0, 2.0), shares=(1.0,))
+
+
+def test_gaussian_infonce_is_a_laplacian_energy_and_a_log_partition():
+    """Row 172: L = tr(Z' L Z) / t + sum_i log sum_{j != i} K_ij, with the Laplacian of the graph of positives, doubled."""
+    a, b = sides(5)
+    z = torch.stack([a, b], 1).flatten(0, 1)
+    pairs = Pairs.aligned(a, b, score=DistancePower(power=2.0)).both_views()
+    value = InfoNCE(temperature=0.5)(pairs).sum()
+    graph = torch.zeros(10, 10, dtype=torch.float64)
+    at = torch.arange(10)
+    graph[at, at ^ 1] = 1
+    weights = graph + graph.T
+    laplacian = weights.sum(1).diag() - weights
+    kernel = (-torch.cdist(z, z).square() / 0.5).exp().masked_fill(torch.eye(10, dtype=torch.bool), 0.0)
+    torch.testing.assert_close(value, (z.T @ laplacian @ z).trace() / 0.5 + kernel.sum(1).log().sum(), rtol=1e-10, atol=1e-10)

@@ -19,6 +19,7 @@ from dipole.pairwise.scores.cosine import Cosine
 from dipole.pairwise.scores.distance_power import DistancePower
 from dipole.pairwise.scores.gated_cosine import GatedCosine
 from dipole.pairwise.scores.gaussian import Gaussian
+from dipole.pairwise.scores.kernel_mixture import KernelMixture
 from dipole.pairwise.scores.max_sim import MaxSim
 from dipole.pairwise.scores.neg_squared_distance import NegSquaredDistance
 from dipole.pairwise.scores.pair_function import PairFunction
@@ -120,6 +121,7 @@ SCORES = {
     "neg_squared_distance": NegSquaredDistance(),
     "gaussian": Gaussian(sharpness=0.3),
     "distance_power": DistancePower(power=1.3),
+    "kernel_mixture": KernelMixture(powers=(1.0, 2.0, 0.7), shares=(0.5, 0.2, 0.3), temperature=0.8),
     "polynomial": Polynomial(degree=3, shift=0.5),
     "bilinear": Bilinear(query_dim=4, key_dim=4).double(),
 }
@@ -145,6 +147,7 @@ def closed_forms(q, k):
         "scaled_cosine": cosine / 0.3,
         "neg_squared_distance": -squared,
         "gaussian": (-0.3 * squared).exp(),
+        "kernel_mixture": sum(w * (-squared.pow(p / 2) / 0.8).exp() for w, p in ((0.5, 1), (0.2, 2), (0.3, 0.7))).log(),
         "distance_power": -torch.cdist(q, k).pow(1.3),
         "polynomial": (dot + 0.5).pow(3),
         "bilinear": dot,

@@ -3,13 +3,16 @@
 # Written by docs/generate.py from the modules there are.
 from dipole.losses.around.both_views import BothViews
 from dipole.losses.around.graded import Graded
+from dipole.losses.around.hardest_only import HardestOnly
 from dipole.losses.around.keys_ask import KeysAsk
 from dipole.losses.around.learned_weights import LearnedWeights
+from dipole.losses.around.own_only import OwnOnly
 from dipole.losses.around.propensity import Propensity
 from dipole.losses.around.without_equal import WithoutEqual
 from dipole.losses.around.without_similar import WithoutSimilar
 from dipole.losses.geometry.align_uniform import AlignUniform
 from dipole.losses.geometry.cacr import CACR
+from dipole.losses.geometry.linear_contrast import LinearContrast
 from dipole.losses.geometry.spectral import Spectral
 from dipole.losses.margin.batch_hard import BatchHard
 from dipole.losses.margin.hardest_hinge import HardestHinge
@@ -69,15 +72,18 @@ __all__ = [
     "FourBlock",
     "Graded",
     "HardestHinge",
+    "HardestOnly",
     "Hinge",
     "InfoNCE",
     "KeysAsk",
     "LearnedWeights",
+    "LinearContrast",
     "ListKL",
     "ListMLE",
     "MVInfoNCE",
     "MarginMSE",
     "MarginPair",
+    "OwnOnly",
     "PairwiseLogistic",
     "Pearson",
     "PerPositive",

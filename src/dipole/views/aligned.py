@@ -54,9 +54,11 @@ class Aligned:
 
 
 def with_hard_negatives(pairs: Pairs, negatives: Vectors, meta: Mapping[str, torch.Tensor], share: bool) -> Pairs:
-    """Append mined negatives; a row never sees one that is a copy of its own positive (equal ``keys.id``)."""
+    """Append mined negatives; a row never sees one that is a copy of its own positive (equal ``keys.id``). ``cols["owner"]``: the row
+    each column belongs to."""
     owner = meta["negatives.owner"]
-    wider = pairs.with_negatives(negatives, torch.full_like(owner, -1) if share else owner)
+    known = replace(pairs, cols={**pairs.cols, "owner": torch.arange(pairs.shape[1], device=owner.device)})
+    wider = known.with_negatives(negatives, torch.full_like(owner, -1) if share else owner, cols={"owner": owner})
     none = torch.full_like(meta["keys.id"], -1)
     copies = Match(meta["keys.id"], torch.cat([none, meta["negatives.id"]]))
     return replace(wider, duplicates=(*wider.duplicates, copies))
