@@ -13,11 +13,6 @@ from dipole.core.relations import Diagonal, Listed, Match
 from dipole.core.scores import Channel, Dot
 from dipole.core.stacked import stacked
 from dipole.core.vectors import wide
-from dipole.views.aligned import Aligned
-from dipole.views.candidate_lists import CandidateLists
-from dipole.views.labelled import Labelled
-from dipole.views.multi_view import MultiView
-from dipole.views.scored import Scored
 
 
 @dataclass(frozen=True)
@@ -25,14 +20,13 @@ class Kind:
     """How pairs arise from aligned sides and labels: whole, and from a ring's local part (None: not on a ring).
 
     ``negatives``: how hard negatives are added, where they can be. ``one_sided``: keys are the queries and get no gradient of
-    their own. ``views``: the part that makes such pairs of rows.
+    their own.
     """
 
     whole: Callable[..., Pairs]
     ring: Callable[..., Pairs] | None
     negatives: Callable[..., Pairs] | None = Pairs.with_negatives
     one_sided: bool = False
-    views: Callable[[], Any] = Aligned
 
 
 def unit(vectors: torch.Tensor) -> torch.Tensor:
@@ -117,7 +111,6 @@ PAIRS: dict[str, Kind] = {
         ),
         negatives=None,
         one_sided=True,
-        views=Labelled,
     ),
     "listed": Kind(
         lambda q, k, labels: taught(replace(aligned(q, k), rows={"list": labels}, cols={"list": labels})),
@@ -125,19 +118,16 @@ PAIRS: dict[str, Kind] = {
         lambda pairs, new, owner: pairs.with_negatives(
             new, owner, cols={"list": pairs.rows["list"][owner]}, channels={"teacher": teacher(new)}
         ),
-        views=CandidateLists,
     ),
     "scored": Kind(
         lambda q, k, labels: replace(aligned(q, k), rows={"score": labels}),
         lambda q, k, labels, ring: replace(aligned_ring(q, k, labels, ring), rows={"score": labels}),
         negatives=None,
-        views=lambda: Scored(role="label"),
     ),
     "stacked": Kind(
         lambda q, k, labels: stacked(three_views(q, k)),
         lambda q, k, labels, ring: Pairs(v := three_views(q, k), v, Diagonal(0, ring.row_starts[-1]), ring=ring),
         negatives=None,
-        views=lambda: MultiView(count=3),
     ),
 }
 
