@@ -20,7 +20,7 @@ SOURCE = ROOT / "src" / "dipole"
 LAYERS: dict[str, int] = {
     "core": 0,
     "pairwise": 1,
-    **dict.fromkeys(["views", "encoders", "negatives", "losses", "regularizers", "align", "diagnostics", "rows"], 2),
+    **dict.fromkeys(["views", "encoders", "negatives", "losses", "regularizers", "balance", "align", "diagnostics", "rows"], 2),
     "modality": 3,
     **dict.fromkeys(["train", "evaluate", "compare", "search", "decode"], 4),
     "assembly": 5,

@@ -75,7 +75,7 @@ def build(spec: Spec) -> Recipe:
     step = _made(chosen["step"][0])
     seed_everything(step.seed)
     batches = _made(chosen["batches"][0])
-    score = [_made(c) for c in chosen["score"]]
+    score, balance = ([_made(c) for c in chosen[slot]] for slot in ("score", "balance"))
     terms = [*chosen["losses"], *chosen["regularizers"]]
     losses = tuple(_made(c) for c in terms)
     views = _made(chosen["views"][0])
@@ -90,6 +90,7 @@ def build(spec: Spec) -> Recipe:
         batches=batches,
         name=spec.id,
         text=resolved(spec),
+        balance=balance[0] if balance else None,
         **({"score": score[0]} if score else {}),
     )
 

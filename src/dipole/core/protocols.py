@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -81,3 +81,29 @@ class EncodedLoss(Protocol):
     """
 
     def over_encoded(self, sides: Mapping[str, Encoded]) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """The terms of one batch, before they are added up.
+
+    ``shares`` (L,): each term times its weight in the recipe, this process's part; the sum over processes is the whole
+    batch's value. ``vectors``: what the encoder returned on this process, where a gradient can reach it. ``add_up``: the sum of
+    a tensor over processes, without a gradient.
+    """
+
+    shares: torch.Tensor
+    vectors: Sequence[torch.Tensor]
+    add_up: Callable[[torch.Tensor], torch.Tensor]
+
+
+class Balance(Protocol):
+    """How several terms become one number: what the step minimises is ``(weights * shares).sum() + penalty``."""
+
+    def begin(self, count: int) -> None:
+        """Called once, before training, with the number of terms."""
+        ...
+
+    def __call__(self, terms: Terms) -> tuple[torch.Tensor, torch.Tensor]:
+        """(L,) weights, and a scalar penalty that counts once for all processes."""
+        ...

@@ -130,6 +130,14 @@ def gather(tensor: torch.Tensor) -> torch.Tensor:
     return everyone
 
 
+def add_up(tensor: torch.Tensor, world_size: int) -> torch.Tensor:
+    """The sum over processes of a tensor that needs no gradient."""
+    summed = tensor.detach().clone()
+    if world_size > 1:
+        dist.all_reduce(summed)
+    return summed
+
+
 class _Gather(torch.autograd.Function):
     """One byte buffer a rank, so that vectors, masks and labels of any type travel together."""
 

@@ -127,8 +127,8 @@ def gradient(
 ) -> torch.Tensor:
     """All gradients of one batch as one float64 vector. Parts are copied, and dropout starts from the recipe's seed."""
     encoder = _module(copy.deepcopy(recipe.encoder)).train(dropout)
-    score, losses = copy.deepcopy((recipe.score, recipe.losses))
-    objective = Objective(recipe.views, score, losses, recipe.weights)
+    score, losses, balance = copy.deepcopy((recipe.score, recipe.losses, recipe.balance))
+    objective = Objective(recipe.views, score, losses, recipe.weights, balance=balance)
     seed_everything(recipe.step.seed)
     with using(backend, tile_side):
         backward(encode_with(Tower(encoder, objective.fields)), encoder, objective, batch, micro_batch_size, cached=cached)  # type: ignore[arg-type]

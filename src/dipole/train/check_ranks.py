@@ -16,9 +16,9 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 
 from dipole.core.protocols import Batch
-from dipole.train.ranks import reach_of
+from dipole.train.ranks import objective_of
 from dipole.train.recipe import Recipe
-from dipole.train.step import Objective, Tower, backward, encode_with
+from dipole.train.step import Tower, backward, encode_with
 
 
 def shares(recipe: Recipe, rows: list[Any], ranks: int) -> list[Batch]:
@@ -63,7 +63,7 @@ def _process(rank: int, recipe: Recipe, batches: Sequence[Batch], port: int, fol
     dist.init_process_group("gloo", rank=rank, world_size=world)
     encoder: Any = recipe.encoder
     encoder.eval()
-    objective = Objective(recipe.views, recipe.score, recipe.losses, recipe.weights, reach=reach_of(world), world_size=world)
+    objective = objective_of(recipe, world)
     backward(encode_with(Tower(encoder, objective.fields)), encoder, objective, batches[rank], 0, cached=False)
     gradient = flat_gradient([*encoder.parameters(), *objective.parameters()])
     dist.all_reduce(gradient)

@@ -17,7 +17,8 @@ from torch import nn
 
 from dipole.core.ranks import gather_sides
 from dipole.train.joining import encoded_of, tensors_of
-from dipole.train.step import Meta, Reach, Sides
+from dipole.train.recipe import Recipe
+from dipole.train.step import Meta, Objective, Reach, Sides
 
 
 def reach_of(world_size: int) -> Reach | None:
@@ -25,6 +26,12 @@ def reach_of(world_size: int) -> Reach | None:
     if world_size == 1:
         return None
     return _gathered
+
+
+def objective_of(recipe: Recipe, world_size: int) -> Objective:
+    """A recipe's objective, over the sides of all processes."""
+    reach = reach_of(world_size)
+    return Objective(recipe.views, recipe.score, recipe.losses, recipe.weights, balance=recipe.balance, reach=reach, world_size=world_size)
 
 
 def _gathered(sides: Sides, meta: Meta, fields: Collection[str] | None) -> tuple[Sides, Meta, Mapping[str, slice]]:

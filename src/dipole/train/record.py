@@ -21,6 +21,7 @@ def record_of(done: int, per_epoch: int, loss: float, rate: float, norm: float, 
         record["log_candidates"] = math.log(seen.candidates)
     if len(seen.losses) > 1:
         record |= {f"losses.{i}": value for i, value in enumerate(seen.losses)}
+    record |= {f"losses.{i}.weight": weight for i, weight in enumerate(seen.weights)}
     for name, part in objective.named_parts():
         temperature = getattr(part, "temperature", None)
         if isinstance(temperature, torch.Tensor):

@@ -36,7 +36,7 @@ from dipole.train.doctor.locate import first_bad
 from dipole.train.doctor.watch import Doctor
 from dipole.train.interrupts import interrupts
 from dipole.train.log import Log, Progress, replace_text
-from dipole.train.ranks import average_gradients, reach_of, total
+from dipole.train.ranks import average_gradients, objective_of, total
 from dipole.train.recipe import Recipe
 from dipole.train.record import record_of
 from dipole.train.rng import RandomState, seed_everything
@@ -95,7 +95,7 @@ def train(
     encoder = recipe.encoder
     if not isinstance(encoder, nn.Module):
         raise UsageError("train: the encoder must be a torch.nn.Module")
-    objective = Objective(recipe.views, recipe.score, recipe.losses, recipe.weights, reach=reach_of(world), world_size=world)
+    objective = objective_of(recipe, world)
     objective.to(fabric.device)
     encoder.train()
     tower = fabric.setup_module(Tower(encoder, objective.fields))

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +25,8 @@ from dipole.core.encoded import Encoded
 from dipole.core.errors import DegenerateBatchError
 from dipole.core.pairs import Pairs
 from dipole.core.part import at_least, between, choice, part, positive
-from dipole.core.protocols import Batch, EncodedLoss, Encoder, PairLoss, Views
+from dipole.core.protocols import Balance, Batch, EncodedLoss, Encoder, PairLoss, Terms, Views
+from dipole.core.ranks import add_up
 from dipole.core.scores import Score
 from dipole.core.vectors import Vectors
 from dipole.train.cache import Done, backward_in_parts
@@ -68,12 +70,16 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What one loss stage saw: for the log. ``losses`` are this process's shares of the whole batch's means."""
+    """What one loss stage saw: for the log. ``losses`` are this process's shares of the whole batch's means.
+
+    ``weights``: what a balance made of them, empty without one.
+    """
 
     losses: tuple[float, ...]
     candidates: int
     rows: int
     rows_without_positives: int
+    weights: tuple[float, ...] = ()
 
 
 class Objective(nn.Module):
@@ -81,6 +87,7 @@ class Objective(nn.Module):
 
     ``reach`` extends the sides to those of all processes (see :mod:`dipole.train.ranks`); None: there is one process.
     Terms over what the encoder returned find a side's metadata (labels, owners) in that side's ``Encoded.meta``.
+    ``balance`` weighs the terms against each other; None: they are added with the weights given.
     """
 
     def __init__(
@@ -90,21 +97,25 @@ class Objective(nn.Module):
         losses: Sequence[PairLoss | EncodedLoss],
         weights: Sequence[float] = (),
         *,
+        balance: Balance | None = None,
         reach: Reach | None = None,
         world_size: int = 1,
     ) -> None:
         super().__init__()
         self.views, self.score, self.losses = views, score, tuple(losses)
         self.weights = tuple(weights) or (1.0,) * len(self.losses)
-        self.reach, self.world_size = reach, world_size
+        self.balance, self.reach, self.world_size = balance, reach, world_size
+        if balance is not None:
+            balance.begin(len(self.losses))
         # Score and views register themselves where they are modules; losses are a plain tuple.
         self.learned = nn.ModuleDict({str(i): loss for i, loss in enumerate(self.losses) if isinstance(loss, nn.Module)})
         self.seen: Seen | None = None
         self.watched_by: Callable[[Pairs, Sides, Meta], None] | None = None  # sees a batch's pairs; set by the doctor
 
     def named_parts(self) -> list[tuple[str, Any]]:
-        """Score and losses by their names in a recipe."""
-        return [("score", self.score), *((f"losses.{i}", loss) for i, loss in enumerate(self.losses))]
+        """Score, losses and balance by their names in a recipe."""
+        parts = [("score", self.score), *((f"losses.{i}", loss) for i, loss in enumerate(self.losses))]
+        return parts if self.balance is None else [*parts, ("balance", self.balance)]
 
     @property
     def fields(self) -> Collection[str] | None:
@@ -121,6 +132,7 @@ class Objective(nn.Module):
     def forward(self, sides: Sides, meta: Meta) -> torch.Tensor:
         """The scalar to differentiate. Raises DegenerateBatchError where there is nothing to compare."""
         shares: list[torch.Tensor] = []
+        vectors = [t for encoded in sides.values() for t in tensors_of(encoded).values() if t.requires_grad]
         sides, meta, own = self._everyone(sides, meta)
         pairs = self._paired(sides, meta, own) if any(not hasattr(loss, "over_encoded") for loss in self.losses) else None
         if pairs is not None:
@@ -138,7 +150,12 @@ class Objective(nn.Module):
         lonely = 0 if pairs is None else int((pairs.positives_per_row() == 0).sum())
         rows, candidates = (0, 0) if pairs is None else pairs.shape
         self.seen = Seen(tuple(float(s.detach()) for s in shares), candidates, rows, lonely)
-        return torch.stack(shares).sum() * self.world_size
+        if self.balance is None:
+            return torch.stack(shares).sum() * self.world_size
+        terms = Terms(torch.stack(shares), vectors, partial(add_up, world_size=self.world_size))
+        weights, penalty = self.balance(terms)
+        self.seen = replace(self.seen, weights=tuple(weights.tolist()))
+        return (weights * terms.shares).sum() * self.world_size + penalty
 
     def _everyone(self, sides: Sides, meta: Meta) -> tuple[Sides, Meta, Mapping[str, slice]]:
         """Sides and metadata of all processes, and where this process's items are; one process: as they are."""
