@@ -107,3 +107,15 @@ def test_unknown_alarm() -> None:
     with pytest.raises(UsageError, match="did you mean 'collapse'"):
         Doctor(stop_on=["colapse"])
     assert Doctor(stop_on=ALARMS).stop_on == set(ALARMS)
+
+
+def test_alignment_and_uniformity_of_a_reading() -> None:
+    """Of 64 rows, at unit length whatever the vectors' own; absent where a row has several positives or a vector is 0."""
+    q, k = torch.randn(90, 6, dtype=torch.float64), torch.randn(90, 6, dtype=torch.float64)
+    found = readings.of_pairs(Pairs.aligned(q, k), None, None)
+    u, v = (torch.nn.functional.normalize(side[:64], dim=-1) for side in (q, k))
+    assert found["alignment"] == pytest.approx(float((u - v).square().sum(1).mean()), rel=1e-9)
+    assert found["uniformity"] == pytest.approx(float((-2 * torch.pdist(u).square()).exp().mean().log()), rel=1e-9)
+    assert "alignment" not in readings.of_pairs(Pairs.labelled(q, torch.arange(90) // 2), None, None)
+    q[3] = 0
+    assert "alignment" not in readings.of_pairs(Pairs.aligned(q, k), None, None)

@@ -4,6 +4,8 @@
 |---|---|
 | ``effective_rank`` | how many directions at most 256 of the queries' vectors use (Roy & Vetterli 2007); 1: collapsed |
 | ``mean_cosine`` | mean cosine of two different of them; 1: collapsed, 0: spread |
+| ``alignment`` | mean squared distance of at most 64 queries to their positives, at unit length; 0: the same |
+| ``uniformity`` | log mean exp(-2 d^2) over two different of these queries; 0: collapsed, about -4: spread |
 | ``rows_with_gradient`` | share of queries whose gradient is not a millionth of the largest |
 | ``negatives_gradient`` | share of the keys' gradient (sum of lengths) that the given negatives get |
 | ``negatives_above`` | share of the negatives that score above the row's positive, those given with the row aside |
@@ -15,6 +17,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,8 +25,12 @@ from typing import Any
 
 import torch
 
+from dipole.core.errors import DataError
 from dipole.core.pairs import Pairs
 from dipole.core.vectors import leading
+from dipole.diagnostics.geometry import alignment, uniformity
+from dipole.diagnostics.geometry import mean_cosine as mean_of_cosines
+from dipole.diagnostics.spectrum import entropy_rank, spectrum_of
 from dipole.pairwise import Count, LogSumExp, Max, Tile, max_rows, reduce
 
 VECTORS = 256
@@ -35,22 +42,15 @@ _ODD = 0x1E3779B97F4A7C15
 
 @torch.no_grad()
 def effective_rank(vectors: torch.Tensor) -> float:
-    """Between 1 and min(N, d), of the first 256 of (N, d) vectors, not centred."""
-    sample = vectors[:VECTORS].double()  # squaring the spectrum costs half the digits
-    wide = sample.shape[0] < sample.shape[1]
-    spectrum = torch.linalg.eigvalsh(sample @ sample.T if wide else sample.T @ sample).clamp(min=0).sqrt()
-    total = float(spectrum.sum())
-    return float(torch.special.entr(spectrum / total).sum().exp()) if total > 0 else 1.0
+    """Of the first 256 of (N, d) vectors, as ``dipole.diagnostics.effective_rank`` defines it; 1 where all are 0."""
+    spectrum = spectrum_of(vectors[:VECTORS])
+    return entropy_rank(spectrum) if bool(spectrum[0] > 0) else 1.0
 
 
 @torch.no_grad()
 def mean_cosine(vectors: torch.Tensor) -> float:
-    """Of all pairs of different rows of (N, d), in O(N d)."""
-    n = len(vectors)
-    if n < 2:
-        return math.nan
-    unit = torch.nn.functional.normalize(vectors.float(), dim=-1)
-    return float((unit.sum(0).square().sum() - unit.square().sum()) / (n * (n - 1)))
+    """Of all pairs of different rows of (N, d), in O(N d): ``dipole.diagnostics.anisotropy``, where a vector of 0 counts as 0."""
+    return mean_of_cosines(torch.nn.functional.normalize(vectors.float(), dim=-1)) if len(vectors) > 1 else math.nan
 
 
 def of_vectors(vectors: torch.Tensor) -> dict[str, float]:
@@ -90,6 +90,7 @@ def of_pairs(pairs: Pairs, owner: torch.Tensor | None, temperature: float | None
     known = torch.isfinite(best)
     if not bool(known.any()):
         return {}
+    found = of_the_plane(pairs, rows)
     limit = best.new_full((pairs.shape[0],), torch.inf)
     limit[rows] = torch.where(known, best, torch.inf)
     scale = temperature or 1.0
@@ -108,7 +109,6 @@ def of_pairs(pairs: Pairs, owner: torch.Tensor | None, temperature: float | None
         wanted |= {"total": LogSumExp("rows", of="logits"), "wrong": Max("rows", of="wrong")}
     stats = vars(reduce(terms, replace(some, rows={"limit": limit}), **wanted))
     count = {name: int(stats[name][known].sum()) for name in counted}
-    found = {}
     if owner is not None and count["own_all"]:
         found["own_above"] = count["own_above"] / count["own_all"]
     if rest := count["all"] - count.get("own_all", 0):
@@ -116,6 +116,18 @@ def of_pairs(pairs: Pairs, owner: torch.Tensor | None, temperature: float | None
     if temperature is not None:
         found["sure_and_wrong"] = float(((stats["wrong"] - stats["total"]).exp() > _SURE)[known].float().mean())
     return found
+
+
+def of_the_plane(pairs: Pairs, rows: slice) -> dict[str, float]:
+    """Alignment of these rows with their positives and uniformity of their queries, where each has one positive and a side is
+    one vector an item."""
+    offset, queries, keys = pairs.positive.offset, pairs.queries, pairs.keys
+    if offset is None or pairs.ring is not None or not (isinstance(queries, torch.Tensor) and isinstance(keys, torch.Tensor)):
+        return {}
+    with contextlib.suppress(DataError):  # a single row, a vector of length 0, or sides of two sizes
+        own = queries[rows]
+        return {"alignment": alignment(own, keys[rows.start + offset : rows.stop + offset]), "uniformity": float(uniformity(own))}
+    return {}
 
 
 def of_ids(meta: Mapping[str, torch.Tensor]) -> dict[str, float]:
