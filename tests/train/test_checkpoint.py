@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from dipole.core.errors import CheckpointError
+from dipole.core.seed import seed_of
 from dipole.train.checkpoint import Checkpoint, load, optimizer_tensors, restore_module, restore_optimizer, save, steps_in
-from dipole.train.rng import RandomState, seed_everything, seed_of
+from dipole.train.rng import RandomState, seed_everything
 
 
 def checkpoint(step: int) -> Checkpoint:

@@ -13,9 +13,10 @@ import torch
 from dipole.core.errors import DataError
 from dipole.core.pairs import Pairs
 from dipole.core.protocols import Batch, Views
+from dipole.core.relations import copies
 from dipole.core.scores import Dot
 from dipole.views.aligned import Aligned
-from dipole.views.grouped import Grouped, copies
+from dipole.views.grouped import Grouped
 from dipole.views.ids import content_ids
 from dipole.views.labelled import Labelled
 from dipole.views.same_twice import SameTwice

@@ -12,7 +12,7 @@ from dipole.assembly import toml
 from dipole.assembly.discover import SINGLE, SLOTS, find
 from dipole.assembly.spec import Spec
 from dipole.core.errors import ParameterError, UnknownNameError, UsageError
-from dipole.core.part import REQUIRED, schema
+from dipole.core.part import REQUIRED, schema, wraps
 from dipole.train.recipe import Recipe
 from dipole.train.rng import seed_everything
 
@@ -63,7 +63,7 @@ def resolved(spec: Spec) -> str:
             for c in choices
         ]
         if entries:
-            parts[slot] = entries if len(entries) > 1 or slot in ("losses", "regularizers") else entries[0]
+            parts[slot] = entries if len(entries) > 1 or slot in ("negatives", "losses", "regularizers") else entries[0]
     lines = [f"{slot} = {toml.value(entry)}\n" for slot, entry in parts.items()]
     head = toml.dumps({"schema": 1, "paper": dict(spec.paper)} if spec.paper else {"schema": 1})
     return head + "\n[parts]\n" + "".join(lines)
@@ -83,7 +83,8 @@ def build(spec: Spec) -> Recipe:
     return Recipe(
         rows=rows,
         views=views,
-        encoder=_made(chosen["encoder"][0]),
+        encoder=_wrapped(chosen["encoder"]),
+        negatives=tuple(_made(c) for c in chosen["negatives"]),
         losses=losses,
         weights=tuple(c.weight for c in terms),
         step=step,
@@ -106,8 +107,21 @@ def _plain(value: Any) -> Any:
     return {"use": value.use, **{k: _plain(v) for k, v in value.values.items() if v is not None}}
 
 
+def _wrapped(choices: list[Choice]) -> Any:
+    """The first part, inside the second, inside the third ..."""
+    made = _made(choices[0])
+    for choice in choices[1:]:
+        made = choice.cls(**{wraps(choice.cls): made}, **choice.given)
+    return made
+
+
 def _checked(spec: Spec, slot: str, number: int, entry: Mapping[str, Any], complete: bool) -> Choice:
-    return _checked_at(slot, entry, complete, lambda key: spec.where(slot, number, key))
+    found = _checked_at(slot, entry, complete, lambda key: spec.where(slot, number, key))
+    if bool(wraps(found.cls)) != (slot == "encoder" and number > 0):
+        rule = "goes around an encoder" if wraps(found.cls) else "goes around nothing"
+        remedy = 'write encoder = [{ use = "the encoder" }, { use = "a wrapper" }, ...]'
+        raise UsageError(f"{spec.where(slot, number)}: {found.use} {rule}; {remedy}")
+    return found
 
 
 def _checked_at(slot: str, entry: Mapping[str, Any], complete: bool, place: Callable[[str], str]) -> Choice:

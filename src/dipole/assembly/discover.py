@@ -22,13 +22,25 @@ FOLDERS = {
     "views": "views",
     "encoder": "encoders",
     "score": "pairwise/scores",
+    "negatives": "negatives",
     "losses": "losses",
     "regularizers": "regularizers",
     "balance": "balance",
 }
 SINGLE = {"batches": ("dipole.train.batches", "Batches"), "step": ("dipole.train.step", "Step")}
 CORE = {"score": {"dot": ("dipole.core.scores", "Dot")}}  # the default of every Pairs, so it lives below the folder of its slot
-SLOTS = ("rows", "batches", "views", "encoder", "score", "losses", "regularizers", "balance", "step")  # in the order data flows
+SLOTS = (
+    "rows",
+    "batches",
+    "views",
+    "encoder",
+    "score",
+    "negatives",
+    "losses",
+    "regularizers",
+    "balance",
+    "step",
+)  # in the order data flows
 _PART = re.compile(r"^@part\nclass (\w+)", re.MULTILINE)
 
 

@@ -17,7 +17,7 @@ from dipole.assembly.discover import ROOT, SLOTS
 from dipole.core.errors import UnknownNameError, UsageError
 
 RECIPES = ROOT / "recipes"
-LISTS = ("rows", "losses", "regularizers")  # slots that may hold several parts
+LISTS = ("rows", "encoder", "negatives", "losses", "regularizers")  # slots that may hold several parts
 _TABLES = ("schema", "extends", "paper", "parts", "origin", "variants", "small")
 _PAPER = ("n", "title", "url", "year", "area", "kind", "tags", "status", "shown", "gives", "deviations")
 Entry = dict[str, Any]
@@ -98,15 +98,20 @@ def load(name: str | Path, variant: str = "", changes: Sequence[str] = ()) -> Sp
 
 
 def merged(parts: Mapping[str, list[Entry]], changes: Mapping[str, Any], where: str) -> dict[str, list[Entry]]:
-    """``changes`` over ``parts``: an entry with ``use`` (or a bare name) replaces, one without adds parameters."""
+    """``changes`` over ``parts``: an entry with ``use`` (or a bare name) replaces, one without adds parameters.
+
+    An encoder's wrappers stay where one entry is given for the encoder; a list replaces them too.
+    """
     result = copy.deepcopy(dict(parts))
     for slot, change in changes.items():
         if slot not in SLOTS:
             raise UnknownNameError("slot", slot, SLOTS, where)
-        if isinstance(change, Mapping) and "use" not in change and len(result.get(slot, [])) == 1:
-            result[slot][0].update(change)
+        present = result.get(slot, [])
+        wrappers = present[1:] if slot == "encoder" and not isinstance(change, list) else []
+        if isinstance(change, Mapping) and "use" not in change and len(present) - len(wrappers) == 1:
+            present[0].update(change)
         else:
-            result[slot] = _entries({slot: change}, where)[slot]
+            result[slot] = _entries({slot: change}, where)[slot] + wrappers
     return result
 
 

@@ -105,6 +105,22 @@ def inner(slot: str, default: Callable[[], Any], about: str = "") -> Any:
     return dataclasses.field(default_factory=default, metadata=metadata)
 
 
+def names(default: Any = REQUIRED, about: str = "") -> Any:
+    """A list of texts, a tuple in Python."""
+    return _field(default, "a list of texts", lambda v: isinstance(v, tuple) and all(isinstance(n, str) and n for n in v), about)
+
+
+def wrapped(about: str = "") -> Any:
+    """The part this one goes around, built before it; a recipe lists it first and does not name it again."""
+    field = _field(REQUIRED, "the part that is wrapped", lambda v: callable(v), about)
+    return dataclasses.field(metadata={**field.metadata, "wrapped": True})
+
+
+def wraps(cls: type) -> str:
+    """The name of the field that a wrapper's inner part goes to; empty where the part wraps nothing."""
+    return next((f.name for f in dataclasses.fields(cls) if f.metadata.get("wrapped")), "")
+
+
 def optional(field: Any) -> Any:
     """The same rule, but ``None`` is allowed and is the default."""
     allows, rule = field.metadata["allows"], field.metadata["rule"]
@@ -126,7 +142,7 @@ def schema(cls: type) -> list[Parameter]:
     return [
         Parameter(f.name, _type_name(hints[f.name]), f.default, f.metadata.get("rule", ""), f.metadata.get("about", ""))
         for f in dataclasses.fields(cls)
-        if f.init
+        if f.init and not f.metadata.get("wrapped")
     ]
 
 

@@ -1,4 +1,4 @@
-"""The arrows of the data flow: rows -> views -> encoder -> pairs -> loss. Each is one small protocol."""
+"""The arrows of the data flow: rows -> views -> encoder -> pairs (+ negatives) -> loss. Each is one small protocol."""
 
 from __future__ import annotations
 
@@ -57,13 +57,35 @@ class Views(Protocol):
 
 
 class Encoder(Protocol):
-    """Items -> vectors. An ``nn.Module`` with a first half that needs no device."""
+    """Items -> vectors. An ``nn.Module`` with a first half that needs no device.
+
+    Where it has them: ``learns(side)`` says whether gradients reach it from that side (default: yes), and
+    ``after_step(step, steps)`` runs after each optimizer step, for weights that follow others.
+    """
 
     def prepare(self, items: Sequence[Any], side: str = "queries") -> Mapping[str, torch.Tensor]:
         """Tokenise, decode, pad: tensors with leading B on the CPU."""
         ...
 
     def __call__(self, inputs: Mapping[str, torch.Tensor]) -> Encoded: ...
+
+
+class Negatives(Protocol):
+    """Further columns (a queue, noise, mixtures, centroids), or fewer (the hardest only); their state between steps.
+
+    A part with state is an ``nn.Module`` that keeps it in buffers, so that checkpoints hold it. ``extend`` may run any number
+    of times a step and changes nothing; ``update`` runs once, after the optimizer's step. Both see the sides and metadata
+    of all processes in one order, and draw by chance only from :func:`dipole.core.seed.dice`: so all processes hold the
+    same state. ``asks``, where a part has it, maps a side it needs encoded besides the views' to the one whose items it takes.
+    """
+
+    def extend(self, pairs: Pairs, sides: Mapping[str, Vectors], meta: Mapping[str, torch.Tensor]) -> Pairs:
+        """The pairs with columns added or left out."""
+        ...
+
+    def update(self, sides: Mapping[str, Vectors], meta: Mapping[str, torch.Tensor]) -> None:
+        """Take in what the step compared; vectors carry no gradient."""
+        ...
 
 
 class PairLoss(Protocol):

@@ -161,6 +161,52 @@ class Owned:
 
 
 @dataclass(frozen=True, eq=False)
+class AllBut:
+    """Within ``span``, every entry that ``inner`` does not relate; outside it none.
+
+    As an exclusion this leaves, of a span of columns, only what ``inner`` keeps: the hardest of a queue, say.
+    """
+
+    inner: Relation
+    span: slice
+    device: torch.device
+    by_column: bool = True  # False after flipping: the span is then one of rows
+    offset: None = None
+    graded: bool = False
+
+    def tile(self, rows: slice, cols: slice) -> torch.Tensor | None:
+        axis = cols if self.by_column else rows
+        inside = slice(max(axis.start, self.span.start), min(axis.stop, self.span.stop))
+        if inside.start >= inside.stop:
+            return None
+        kept = self.inner.tile(rows, inside) if self.by_column else self.inner.tile(inside, cols)
+        mask = torch.zeros(rows.stop - rows.start, cols.stop - cols.start, dtype=torch.bool, device=self.device)
+        here = slice(inside.start - axis.start, inside.stop - axis.start)
+        mask[(slice(None), here) if self.by_column else here] = True if kept is None else ~kept
+        return mask
+
+    def weights(self, rows: slice, cols: slice) -> torch.Tensor | None:
+        return _as_weights(self.tile(rows, cols))
+
+    def count(self, rows: slice, n_cols: int) -> torch.Tensor:
+        if self.by_column:
+            first, last = min(self.span.start, n_cols), min(self.span.stop, n_cols)
+            kept = self.inner.count(rows, last) - self.inner.count(rows, first)
+            return torch.full_like(kept, last - first) - kept
+        here = torch.arange(rows.start, rows.stop, device=self.device)
+        inside = (here >= self.span.start) & (here < self.span.stop)
+        return torch.where(inside, n_cols - self.inner.count(rows, n_cols), 0)
+
+    def flipped(self) -> AllBut:
+        return AllBut(self.inner.flipped(), self.span, self.device, not self.by_column)
+
+    def widened(self, more: int) -> AllBut:
+        if not self.by_column:
+            raise ValueError("add negatives before exchanging rows and columns")
+        return AllBut(self.inner.widened(more), self.span, self.device)
+
+
+@dataclass(frozen=True, eq=False)
 class Listed:
     """Entries given one by one with a weight each: ``weight[e]`` at (``row[e]``, ``col[e]``); the rest weigh 0.
 
@@ -214,6 +260,19 @@ def equal_places(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor,
     i = torch.repeat_interleave(torch.arange(len(left), device=left.device), many)
     within = torch.arange(len(i), device=left.device) - (many.cumsum(0) - many)[i]
     return i, order[first[i] + within]
+
+
+def copies(
+    query_groups: torch.Tensor, key_groups: torch.Tensor, key_ids: torch.Tensor, col_ids: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(row, col) of every column with the content of one of the row's positives, the positives themselves included.
+
+    ``query_groups`` (N,), ``key_groups`` and ``key_ids`` (M,), ``col_ids`` (M + K,): who belongs together, equal contents.
+    """
+    row, key = equal_places(query_groups, key_groups)
+    at, col = equal_places(key_ids[key], col_ids)
+    found: torch.Tensor = torch.unique(torch.stack([row[at], col]), dim=1)
+    return found[0], found[1]
 
 
 def _silent(values: torch.Tensor, as_value: int) -> torch.Tensor:

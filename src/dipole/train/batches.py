@@ -13,7 +13,7 @@ import torch
 
 from dipole.core.errors import DegenerateBatchError, UsageError
 from dipole.core.part import choice, part, switch
-from dipole.train.rng import seed_of
+from dipole.core.seed import seed_of
 
 
 @dataclass

@@ -69,13 +69,15 @@ def backward_in_parts(
     *,
     cached: bool = True,
     keep: Collection[str] | None = None,
+    constant: Collection[str] = (),
     backward: Callable[[torch.Tensor], None] = torch.Tensor.backward,
     unsynced: Callable[[], AbstractContextManager[object]] | None = None,
     module: nn.Module | None = None,
 ) -> Done:
     """The general form: micro batches are given, and may differ in size and in token count.
 
-    ``keep``: fields of ``Encoded`` that ``loss_of`` reads (None: all). ``backward``: how a scalar is differentiated.
+    ``keep``: fields of ``Encoded`` that ``loss_of`` reads (None: all). ``constant``: sides that are encoded without gradient,
+    and so once. ``backward``: how a scalar is differentiated.
     ``unsynced``: a context entered for all micro batches but the last (DDP's no_sync). DDP then waits for a gradient of
     every parameter of ``module``, so the last backward pass has all of them in its graph, at a factor of 0: an encoder may
     have a tower of its own for each side.
@@ -96,7 +98,7 @@ def backward_in_parts(
         )
     whole = {side: join(pieces) for side, pieces in encoded.items()}
     if cached:
-        whole = {side: {n: _leaf(t) for n, t in tensors.items()} for side, tensors in whole.items()}
+        whole = {side: {n: _leaf(t) for n, t in ts.items()} if side not in constant else ts for side, ts in whole.items()}
     loss = loss_of({side: encoded_of(tensors) for side, tensors in whole.items()})
     learning = {side: tensors["pooled"] for side, tensors in whole.items() if tensors["pooled"].requires_grad}
     for pooled in learning.values():

@@ -6,6 +6,8 @@
     streamed = dense      the engine's tiles against the whole matrix under ordinary autograd
     resumed = unbroken    training from a checkpoint against training without one, bit for bit
 
+Where a recipe's negatives remember earlier batches, one batch goes before each that is compared, so that they hold something.
+
 A difference is |a - b| / |b| of all gradients taken as one vector. float32 rounding leaves about 1e-7 to 1e-6; the known
 mistakes (a gather without gradient, a forgotten 1/W, a random state not restored) leave 1e-2 and more.
 """
@@ -13,6 +15,7 @@ mistakes (a gather without gradient, a forgotten 1/W, a random state not restore
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import shutil
 import tempfile
@@ -30,6 +33,7 @@ from dipole.core.protocols import Batch
 from dipole.pairwise import compiled, using
 from dipole.train import checkpoint as ckpt
 from dipole.train.check_ranks import gradients_by_ranks, shares, together
+from dipole.train.ranks import objective_of
 from dipole.train.recipe import Recipe
 from dipole.train.rng import seed_everything
 from dipole.train.rows import Joined
@@ -92,12 +96,14 @@ def check(recipe: Recipe, *, rows: int = 16, ranks: int = 2, batches: int = 2, s
             f"check: needs at least {2 * ranks} rows for {ranks} processes, got {have}; give more data or rows, or fewer ranks"
         )
     rows = min(rows, len(data))
-    lists = [[data[(start + i) % len(data)] for i in range(rows)] for start in range(0, batches * rows, rows)]
+    earlier = bool(recipe.negatives)
+    lists = [[data[(start + i) % len(data)] for i in range(rows)] for start in range(0, (batches + earlier) * rows, rows)]
+    runs = list(itertools.pairwise(lists)) if earlier else [(r,) for r in lists]  # batches of rows, the last is compared
     work: dict[str, Callable[[], tuple[float, str]]] = {
-        "cached = plain": lambda: _worst(_cached(recipe, recipe.views(r)) for r in lists),
-        "ranks = one": lambda: _worst(_ranks(recipe, r, ranks) for r in lists),
-        "compiled = eager": lambda: _compiled(recipe, [recipe.views(r) for r in lists]),
-        "streamed = dense": lambda: _worst(_backends(recipe, recipe.views(r), "eager", "dense", rows // 3) for r in lists),
+        "cached = plain": lambda: _worst(_cached(recipe, _batches(recipe, run)) for run in runs),
+        "ranks = one": lambda: _worst(_ranks(recipe, run, ranks) for run in runs),
+        "compiled = eager": lambda: _compiled(recipe, [_batches(recipe, run) for run in runs]),
+        "streamed = dense": lambda: _worst(_backends(recipe, _batches(recipe, run), "eager", "dense", rows // 3) for run in runs),
         "resumed = unbroken": lambda: _resumed(recipe, rows, steps),
     }
     findings = []
@@ -123,16 +129,34 @@ def relative(got: torch.Tensor, want: torch.Tensor) -> float:
 
 
 def gradient(
-    recipe: Recipe, batch: Batch, *, cached: bool, micro_batch_size: int, dropout: bool = True, backend: str = "auto", tile_side: int = 0
+    recipe: Recipe,
+    batches: Sequence[Batch],
+    *,
+    cached: bool,
+    micro_batch_size: int,
+    dropout: bool = True,
+    backend: str = "auto",
+    tile_side: int = 0,
 ) -> torch.Tensor:
-    """All gradients of one batch as one float64 vector. Parts are copied, and dropout starts from the recipe's seed."""
-    encoder = _module(copy.deepcopy(recipe.encoder)).train(dropout)
-    score, losses, balance = copy.deepcopy((recipe.score, recipe.losses, recipe.balance))
-    objective = Objective(recipe.views, score, losses, recipe.weights, balance=balance)
+    """All gradients of the last batch as one float64 vector; negatives remember those before it. Parts are copied, and
+    dropout starts from the recipe's seed.
+    """
+    fresh = copied(recipe)
+    encoder, objective = _module(fresh.encoder).train(dropout), objective_of(fresh)
     seed_everything(recipe.step.seed)
     with using(backend, tile_side):
-        backward(encode_with(Tower(encoder, objective.fields)), encoder, objective, batch, micro_batch_size, cached=cached)  # type: ignore[arg-type]
-    return flat_gradient([*encoder.parameters(), *objective.parameters()])
+        return last_gradient(encoder, objective, batches, micro_batch_size, cached)
+
+
+def last_gradient(encoder: Any, objective: Objective, batches: Sequence[Batch], micro_batch_size: int, cached: bool) -> torch.Tensor:
+    """The gradients of the last batch after the others went by."""
+    parameters = [*encoder.parameters(), *objective.parameters()]
+    for batch in batches:
+        objective.after_step()
+        for p in parameters:
+            p.grad = None
+        backward(encode_with(Tower(encoder, objective.fields)), encoder, objective, batch, micro_batch_size, cached=cached)
+    return flat_gradient(parameters)
 
 
 def flat_gradient(parameters: Sequence[nn.Parameter]) -> torch.Tensor:
@@ -141,30 +165,34 @@ def flat_gradient(parameters: Sequence[nn.Parameter]) -> torch.Tensor:
     return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).detach().double().flatten() for p in learned])
 
 
-def _cached(recipe: Recipe, batch: Batch) -> float:
-    largest = max(len(items) for items in batch.items.values())
+def _batches(recipe: Recipe, run: Sequence[list[Any]]) -> list[Batch]:
+    return [recipe.views(rows) for rows in run]
+
+
+def _cached(recipe: Recipe, run: list[Batch]) -> float:
+    largest = max(len(items) for items in run[-1].items.values())
     size = max(1, min(recipe.step.micro_batch_size or largest, math.ceil(largest / 3)))
-    plain = gradient(recipe, batch, cached=False, micro_batch_size=size)
-    return relative(gradient(recipe, batch, cached=True, micro_batch_size=size), plain)
+    plain = gradient(recipe, run, cached=False, micro_batch_size=size)
+    return relative(gradient(recipe, run, cached=True, micro_batch_size=size), plain)
 
 
-def _ranks(recipe: Recipe, rows: list[Any], ranks: int) -> float:
-    batches = shares(recipe, rows, ranks)
-    one = gradient(recipe, together(batches), cached=False, micro_batch_size=0, dropout=False)
+def _ranks(recipe: Recipe, run: Sequence[list[Any]], ranks: int) -> float:
+    batches = [shares(recipe, rows, ranks) for rows in run]
+    one = gradient(recipe, [together(parts) for parts in batches], cached=False, micro_batch_size=0, dropout=False)
     return relative(gradients_by_ranks(recipe, batches), one)
 
 
-def _backends(recipe: Recipe, batch: Batch, backend: str, oracle: str, tile_side: int) -> float:
+def _backends(recipe: Recipe, run: list[Batch], backend: str, oracle: str, tile_side: int) -> float:
     """Tiles are kept smaller than the batch, so that several meet in every statistic."""
-    want = gradient(recipe, batch, cached=False, micro_batch_size=0, backend=oracle, tile_side=tile_side)
-    return relative(gradient(recipe, batch, cached=False, micro_batch_size=0, backend=backend, tile_side=tile_side), want)
+    want = gradient(recipe, run, cached=False, micro_batch_size=0, backend=oracle, tile_side=tile_side)
+    return relative(gradient(recipe, run, cached=False, micro_batch_size=0, backend=backend, tile_side=tile_side), want)
 
 
-def _compiled(recipe: Recipe, batches: list[Batch]) -> tuple[float, str]:
+def _compiled(recipe: Recipe, runs: list[list[Batch]]) -> tuple[float, str]:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         before = compiled.runs
-        worst = max(_backends(recipe, batch, "compiled", "eager", max(map(len, batch.items.values())) // 2) for batch in batches)
+        worst = max(_backends(recipe, run, "compiled", "eager", max(map(len, run[-1].items.values())) // 2) for run in runs)
     refused = next((str(w.message) for w in said if "is not compiled" in str(w.message)), "")
     if compiled.runs == before and not refused:
         refused = "no tile was compiled: a reduction or score of this recipe cannot be fused, or the compiler refused it earlier"
@@ -174,7 +202,7 @@ def _compiled(recipe: Recipe, batches: list[Batch]) -> tuple[float, str]:
 def _resumed(recipe: Recipe, rows: int, steps: int) -> tuple[float, str]:
     half = max(1, steps // 2)
     step = replace(recipe.step, batch_size=max(2, rows), max_steps=2 * half, save_steps=half)
-    fresh = [replace(recipe, step=step, text="", **_parts(recipe)) for _ in range(2)]
+    fresh = [replace(copied(recipe), step=step, text="") for _ in range(2)]
     with tempfile.TemporaryDirectory(prefix="dipole-check-") as folder:
         unbroken, resumed = Path(folder) / "unbroken", Path(folder) / "resumed"
         train(fresh[0], unbroken, keep=2, show=False)
@@ -186,13 +214,14 @@ def _resumed(recipe: Recipe, rows: int, steps: int) -> tuple[float, str]:
     return relative(b, a), f"{half} of {2 * half} steps before the checkpoint"
 
 
-def _parts(recipe: Recipe) -> dict[str, Any]:
-    encoder, score, losses = copy.deepcopy((recipe.encoder, recipe.score, recipe.losses))
-    return {"encoder": encoder, "score": score, "losses": losses}
+def copied(recipe: Recipe) -> Recipe:
+    """The recipe with parts of its own: what one run changes, no other sees."""
+    names = ("encoder", "score", "negatives", "losses", "balance")
+    return replace(recipe, **dict(zip(names, copy.deepcopy([getattr(recipe, name) for name in names]), strict=True)))
 
 
 def _learned(recipe: Recipe) -> list[torch.Tensor]:
-    parts = [recipe.encoder, recipe.score, *recipe.losses]
+    parts = [recipe.encoder, recipe.score, *recipe.losses, *recipe.negatives]
     return [t for p in parts if isinstance(p, nn.Module) for t in (*p.parameters(), *p.buffers()) if t.is_floating_point()]
 
 

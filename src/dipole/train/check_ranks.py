@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save_file
 from dipole.core.protocols import Batch
 from dipole.train.ranks import objective_of
 from dipole.train.recipe import Recipe
-from dipole.train.step import Tower, backward, encode_with
 
 
 def shares(recipe: Recipe, rows: list[Any], ranks: int) -> list[Batch]:
@@ -46,26 +45,29 @@ def together(batches: Sequence[Batch]) -> Batch:
     return Batch(items, {name: torch.cat(parts) for name, parts in meta.items()})
 
 
-def gradients_by_ranks(recipe: Recipe, batches: Sequence[Batch]) -> torch.Tensor:
-    """All gradients, averaged over processes as DDP does, as one float64 vector; dropout off. One share a process."""
+def gradients_by_ranks(recipe: Recipe, run: Sequence[Sequence[Batch]]) -> torch.Tensor:
+    """All gradients of the last batch of a run, averaged over processes as DDP does, as one float64 vector; dropout off.
+
+    ``run``: the shares of each batch, one a process.
+    """
     with tempfile.TemporaryDirectory(prefix="dipole-check-") as folder:
         spawn: Any = importlib.import_module("torch.multiprocessing").spawn
-        spawn(_process, (recipe, batches, _free_port(), folder), nprocs=len(batches))
+        spawn(_process, (recipe, run, _free_port(), folder), nprocs=len(run[0]))
         return load_file(str(Path(folder) / "gradient.safetensors"))["gradient"]
 
 
-def _process(rank: int, recipe: Recipe, batches: Sequence[Batch], port: int, folder: str) -> None:
-    from dipole.train.check import flat_gradient
+def _process(rank: int, recipe: Recipe, run: Sequence[Sequence[Batch]], port: int, folder: str) -> None:
+    from dipole.train.check import copied, last_gradient
 
-    world = len(batches)
+    world = len(run[0])
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
     dist.init_process_group("gloo", rank=rank, world_size=world)
+    recipe = copied(recipe)  # what arrives in a spawned process shares its memory with the others
     encoder: Any = recipe.encoder
     encoder.eval()
     objective = objective_of(recipe, world)
-    backward(encode_with(Tower(encoder, objective.fields)), encoder, objective, batches[rank], 0, cached=False)
-    gradient = flat_gradient([*encoder.parameters(), *objective.parameters()])
+    gradient = last_gradient(encoder, objective, [shares[rank] for shares in run], 0, cached=False)
     dist.all_reduce(gradient)
     if rank == 0:
         save_file({"gradient": gradient / world}, str(Path(folder) / "gradient.safetensors"))

@@ -28,10 +28,18 @@ def reach_of(world_size: int) -> Reach | None:
     return _gathered
 
 
-def objective_of(recipe: Recipe, world_size: int) -> Objective:
+def objective_of(recipe: Recipe, world_size: int = 1) -> Objective:
     """A recipe's objective, over the sides of all processes."""
-    reach = reach_of(world_size)
-    return Objective(recipe.views, recipe.score, recipe.losses, recipe.weights, balance=recipe.balance, reach=reach, world_size=world_size)
+    return Objective(
+        recipe.views,
+        recipe.score,
+        recipe.losses,
+        recipe.weights,
+        negatives=recipe.negatives,
+        balance=recipe.balance,
+        reach=reach_of(world_size),
+        world_size=world_size,
+    )
 
 
 def _gathered(sides: Sides, meta: Meta, fields: Collection[str] | None) -> tuple[Sides, Meta, Mapping[str, slice]]:

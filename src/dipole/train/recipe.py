@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from dipole.core.errors import UsageError
-from dipole.core.protocols import Balance, EncodedLoss, Encoder, PairLoss, Rows, Views
+from dipole.core.protocols import Balance, EncodedLoss, Encoder, Negatives, PairLoss, Rows, Views
 from dipole.core.scores import Dot, Score
 from dipole.train.batches import Batches
 from dipole.train.step import Step
@@ -18,9 +18,9 @@ from dipole.train.step import Step
 class Recipe:
     """One part an arrow of the data flow.
 
-    ``rows``: one data set or several. ``weights``: one factor per loss; left out: 1 each. ``balance``: what weighs the losses against
-    each other as training goes on; None: nothing. ``text``: the resolved TOML that a run folder keeps, empty where the
-    recipe was built by hand.
+    ``rows``: one data set or several. ``negatives``: what adds columns to a batch's comparison or takes some away, in order.
+    ``weights``: one factor per loss; left out: 1 each. ``balance``: what weighs the losses against each other as training goes
+    on; None: nothing. ``text``: the resolved TOML that a run folder keeps, empty where the recipe was built by hand.
     """
 
     rows: tuple[Rows, ...]
@@ -29,6 +29,7 @@ class Recipe:
     losses: tuple[PairLoss | EncodedLoss, ...]
     score: Score = field(default_factory=Dot)
     weights: tuple[float, ...] = ()
+    negatives: tuple[Negatives, ...] = ()
     balance: Balance | None = None
     step: Step = field(default_factory=cast(Callable[[], Step], Step))
     batches: Batches = field(default_factory=cast(Callable[[], Batches], Batches))
@@ -42,3 +43,5 @@ class Recipe:
             raise UsageError(f"Recipe: one weight per loss, got {len(self.weights)} for {len(self.losses)}")
         if not all(0 <= weight < math.inf for weight in self.weights):
             raise UsageError(f"Recipe: weights must be numbers of at least 0, got {self.weights}")
+        if self.negatives and all(hasattr(loss, "over_encoded") for loss in self.losses):
+            raise UsageError("Recipe: negatives need a loss over pairs; the terms given see no pairs")

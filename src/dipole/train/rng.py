@@ -9,14 +9,14 @@ True
 
 from __future__ import annotations
 
-import hashlib
 import random
-import struct
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+
+from dipole.core.seed import seed_of
 
 
 class RandomState:
@@ -74,13 +74,6 @@ class RandomState:
         module = _numpy()
         if numpy is not None and module is not None:
             module.random.set_state(numpy)
-
-
-def seed_of(*numbers: int | str) -> int:
-    """A 63-bit seed from a few numbers: the same for the same numbers, unrelated for different ones."""
-    digest = hashlib.blake2b(":".join(map(str, numbers)).encode(), digest_size=8).digest()
-    value: int = struct.unpack("<Q", digest)[0]
-    return value >> 1
 
 
 def seed_everything(*numbers: int | str) -> None:

@@ -98,6 +98,7 @@ def train(
     objective = objective_of(recipe, world)
     objective.to(fabric.device)
     encoder.train()
+    follow: Callable[[int, int], None] = getattr(encoder, "after_step", lambda step, steps: None)
     tower = fabric.setup_module(Tower(encoder, objective.fields))
     if any(hasattr(p, "full_tensor") for p in tower.parameters()) or "FSDP" in type(fabric.strategy).__name__:
         raise UsageError(
@@ -159,6 +160,8 @@ def train(
                 group["lr"] = rate
             optimizer.step()
             optimizer.zero_grad()
+            objective.after_step()
+            follow(done, steps)
 
             if log is not None:
                 record = record_of(done, plan.steps_per_epoch, loss, rate, norm, objective, lonely) | readings

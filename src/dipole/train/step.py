@@ -22,10 +22,10 @@ import torch
 from torch import nn
 
 from dipole.core.encoded import Encoded
-from dipole.core.errors import DegenerateBatchError
+from dipole.core.errors import DegenerateBatchError, UsageError
 from dipole.core.pairs import Pairs
 from dipole.core.part import at_least, between, choice, part, positive
-from dipole.core.protocols import Balance, Batch, EncodedLoss, Encoder, PairLoss, Terms, Views
+from dipole.core.protocols import Balance, Batch, EncodedLoss, Encoder, Negatives, PairLoss, Terms, Views
 from dipole.core.ranks import add_up
 from dipole.core.scores import Score
 from dipole.core.vectors import Vectors
@@ -83,7 +83,7 @@ class Seen:
 
 
 class Objective(nn.Module):
-    """Views' pairing, score and losses together: encoded sides -> a scalar. Holds what they learn.
+    """Views' pairing, negatives, score and losses together: encoded sides -> a scalar. Holds what they learn and keep.
 
     ``reach`` extends the sides to those of all processes (see :mod:`dipole.train.ranks`); None: there is one process.
     Terms over what the encoder returned find a side's metadata (labels, owners) in that side's ``Encoded.meta``.
@@ -97,6 +97,7 @@ class Objective(nn.Module):
         losses: Sequence[PairLoss | EncodedLoss],
         weights: Sequence[float] = (),
         *,
+        negatives: Sequence[Negatives] = (),
         balance: Balance | None = None,
         reach: Reach | None = None,
         world_size: int = 1,
@@ -109,8 +110,12 @@ class Objective(nn.Module):
             balance.begin(len(self.losses))
         # Score and views register themselves where they are modules; losses are a plain tuple.
         self.learned = nn.ModuleDict({str(i): loss for i, loss in enumerate(self.losses) if isinstance(loss, nn.Module)})
+        self.negatives = tuple(negatives)
+        self.kept = nn.ModuleDict({str(i): more for i, more in enumerate(self.negatives) if isinstance(more, nn.Module)})
+        self.asks = {side: of for more in self.negatives for side, of in getattr(more, "asks", {}).items()}
         self.seen: Seen | None = None
         self.watched_by: Callable[[Pairs, Sides, Meta], None] | None = None  # sees a batch's pairs; set by the doctor
+        self._compared: tuple[Mapping[str, Vectors], Meta] | None = None
 
     def named_parts(self) -> list[tuple[str, Any]]:
         """Score, losses and balance by their names in a recipe."""
@@ -139,8 +144,9 @@ class Objective(nn.Module):
             self._check(pairs)
         for weight, loss in zip(self.weights, self.losses, strict=True):
             if hasattr(loss, "over_encoded"):
+                views = {name: encoded for name, encoded in sides.items() if name not in self.asks}
                 with torch.autocast(sides["queries"].pooled.device.type, enabled=False):
-                    shares.append(weight * loss.over_encoded(_with_meta(sides, meta)) / self.world_size)
+                    shares.append(weight * loss.over_encoded(_with_meta(views, meta)) / self.world_size)
             else:
                 assert pairs is not None
                 values: torch.Tensor = loss(pairs)
@@ -150,6 +156,7 @@ class Objective(nn.Module):
         lonely = 0 if pairs is None else int((pairs.positives_per_row() == 0).sum())
         rows, candidates = (0, 0) if pairs is None else pairs.shape
         self.seen = Seen(tuple(float(s.detach()) for s in shares), candidates, rows, lonely)
+        self._compared = {n: _still(self._vectors(e)) for n, e in sides.items()} if self.negatives else {}, meta
         if self.balance is None:
             return torch.stack(shares).sum() * self.world_size
         terms = Terms(torch.stack(shares), vectors, partial(add_up, world_size=self.world_size))
@@ -157,12 +164,29 @@ class Objective(nn.Module):
         self.seen = replace(self.seen, weights=tuple(weights.tolist()))
         return (weights * terms.shares).sum() * self.world_size + penalty
 
+    def after_step(self) -> None:
+        """Let the negatives take in what the last forward compared: once a step, after the optimizer's."""
+        if self._compared is not None:
+            for more in self.negatives:
+                more.update(*self._compared)
+        self._compared = None
+
+    def complete(self, batch: Batch, learns: Callable[[str], bool]) -> Batch:
+        """The batch with the sides that negatives ask for, which must be encoded without gradient."""
+        if learning := [side for side in self.asks if learns(side)]:
+            remedy = 'list { use = "momentum" } behind the encoder'
+            raise UsageError(f"negatives: side {learning[0]!r} must come from an encoder that does not learn from it; {remedy}")
+        return replace(batch, items={**{side: batch.items[of] for side, of in self.asks.items()}, **batch.items})
+
     def _everyone(self, sides: Sides, meta: Meta) -> tuple[Sides, Meta, Mapping[str, slice]]:
         """Sides and metadata of all processes, and where this process's items are; one process: as they are."""
         return (sides, meta, {}) if self.reach is None else self.reach(sides, meta, self.fields)
 
     def _paired(self, sides: Sides, meta: Meta, own: Mapping[str, slice]) -> Pairs:
-        pairs = self.views.pairs({name: self._vectors(encoded) for name, encoded in sides.items()}, meta, self.score)
+        vectors = {name: self._vectors(encoded) for name, encoded in sides.items()}
+        pairs = self.views.pairs(vectors, meta, self.score)
+        for more in self.negatives:
+            pairs = more.extend(pairs, vectors, meta)
         return replace(pairs, local=(own["queries"], own.get("keys", own["queries"]))) if own else pairs
 
     def _vectors(self, encoded: Encoded) -> Vectors:
@@ -183,6 +207,10 @@ class Objective(nn.Module):
             raise DegenerateBatchError(
                 "no row of the batch has a positive", value=f"{rows} rows", remedy="check the labels, or raise step.batch_size"
             )
+
+
+def _still(vectors: Vectors) -> Vectors:
+    return vectors.detach() if isinstance(vectors, torch.Tensor) else tuple(v.detach() for v in vectors)
 
 
 def _with_meta(sides: Sides, meta: Meta) -> Sides:
@@ -225,6 +253,8 @@ def backward(
     unsynced: Callable[[], AbstractContextManager[object]] | None = None,
 ) -> Done:
     """Accumulate the gradient of one batch. ``cached`` None: where a side needs more than one micro batch."""
+    learns: Callable[[str], bool] = getattr(encoder, "learns", lambda side: True)
+    batch = objective.complete(batch, learns)
     pieces, places = prepared(encoder, batch, micro_batch_size)
     moved = {side: [{n: t.to(device) for n, t in piece.items()} for piece in ps] for side, ps in pieces.items()}
     meta = {name: t.to(device) for name, t in batch.meta.items()}
@@ -240,6 +270,7 @@ def backward(
         loss_of,
         cached=several if cached is None else cached,
         keep=objective.fields,
+        constant={side for side in pieces if not learns(side)},
         backward=differentiate,
         unsynced=unsynced,
         module=encoder if isinstance(encoder, nn.Module) else None,

@@ -13,7 +13,7 @@ import torch
 from dipole.core.pairs import Pairs
 from dipole.core.part import part, switch
 from dipole.core.protocols import Batch, Row
-from dipole.core.relations import Listed, equal_places
+from dipole.core.relations import Listed, copies
 from dipole.core.scores import Score
 from dipole.core.vectors import Vectors
 from dipole.views.ids import content_ids
@@ -54,19 +54,6 @@ class Grouped:
             col_ids = torch.cat([col_ids, meta["negatives.id"]])
         row, col = copies(meta["queries.id"], meta["keys.group"], meta["keys.id"], col_ids)
         return replace(pairs, duplicates=(*pairs.duplicates, Listed.of(row, col, torch.ones_like(row, dtype=torch.float32))))
-
-
-def copies(
-    query_groups: torch.Tensor, key_groups: torch.Tensor, key_ids: torch.Tensor, col_ids: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(row, col) of every column with the content of one of the row's positives, the positives themselves included.
-
-    ``query_groups`` (N,), ``key_groups`` and ``key_ids`` (M,), ``col_ids`` (M + K,): who belongs together, equal contents.
-    """
-    row, key = equal_places(query_groups, key_groups)
-    at, col = equal_places(key_ids[key], col_ids)
-    found: torch.Tensor = torch.unique(torch.stack([row[at], col]), dim=1)
-    return found[0], found[1]
 
 
 def _owned(values: Sequence[object]) -> tuple[list[object], torch.Tensor]:

@@ -28,7 +28,8 @@ class SameTwice:
 
     def __call__(self, rows: Sequence[Row]) -> Batch:
         items = take(rows, self.role, "same_twice")
-        return Batch({"queries": items, "keys": items}, {"queries.id": content_ids(items)})
+        ids = content_ids(items)
+        return Batch({"queries": items, "keys": items}, {"queries.id": ids, "keys.id": ids})
 
     def pairs(self, sides: Mapping[str, Vectors], meta: Mapping[str, torch.Tensor], score: Score) -> Pairs:
         return Pairs.aligned(sides["queries"], sides["keys"], score=score, query_ids=meta["queries.id"])

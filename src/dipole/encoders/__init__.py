@@ -1,0 +1,1 @@
+"""Encoders that need no modality: what goes around any other encoder."""

@@ -1,0 +1,1 @@
+"""Negatives beyond the batch: queues, noise, mixtures, centroids, mined ones; and what takes some of them away again."""

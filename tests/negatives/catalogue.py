@@ -1,0 +1,30 @@
+"""Every negatives part as the contract runs it: the list its tests walk."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dipole.encoders.momentum import Momentum
+from dipole.negatives.queue import Queue
+
+
+@dataclass(frozen=True)
+class Case:
+    """A part under the contract. ``before``: parts that go before it in a recipe. ``around``: what goes around the encoder."""
+
+    make: Callable[[], Any]
+    before: Callable[[], tuple[Any, ...]] = tuple
+    around: Callable[[Any], Any] = lambda encoder: encoder
+    exempt: Mapping[str, str] = field(default_factory=dict)
+
+
+def moving(encoder):
+    return Momentum(encoder, decay=0.5)
+
+
+CASES = {
+    "queue": Case(lambda: Queue(size=18)),
+    "queue of the momentum encoder": Case(lambda: Queue(size=18), around=moving),
+    "queue of a side the views do not have": Case(lambda: Queue(size=18, of="queries_twin"), around=moving),
+    "queue that starts late": Case(lambda: Queue(size=18, start=1)),
+}
