@@ -108,7 +108,7 @@ def test_errors_in_parts_name_file_line_and_remedy(tmp_path: Path, old: str, new
         ("views =", "vews =", "unknown slot 'vews'; did you mean 'views'"),
         ('views = "aligned"', "views = 3", "views must be a table"),
         ('views = "aligned"', "views = { role = 'x' }", "must name a part"),
-        ('encoder = "toy.bag"', 'encoder = ["toy.bag", "toy.bag"]', "encoder holds one part"),
+        ('encoder = "toy.bag"', 'encoder = ["toy.bag", "toy.bag"]', "toy.bag goes around nothing"),
         ('encoder = "toy.bag"', "", "lacks encoder"),
         ("schema = 1", "schema = = 1", "is not valid TOML"),
     ],
