@@ -221,7 +221,7 @@ def copied(recipe: Recipe) -> Recipe:
 
 
 def _learned(recipe: Recipe) -> list[torch.Tensor]:
-    parts = [recipe.encoder, recipe.score, *recipe.losses, *recipe.negatives]
+    parts = [recipe.encoder, recipe.score, *recipe.negatives, *recipe.losses, recipe.balance]
     return [t for p in parts if isinstance(p, nn.Module) for t in (*p.parameters(), *p.buffers()) if t.is_floating_point()]
 
 
