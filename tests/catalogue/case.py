@@ -119,6 +119,22 @@ PAIRS: dict[str, Kind] = {
             new, owner, cols={"list": pairs.rows["list"][owner]}, channels={"teacher": teacher(new)}
         ),
     ),
+    "five, at hand": Kind(
+        lambda q, k, labels: aligned(q[:, :5], k[:, :5]),
+        None,
+        lambda pairs, new, owner: pairs.with_negatives(new[:, :5], owner),
+    ),
+    "classes": Kind(
+        lambda q, k, labels: Pairs.labelled(q[:, :5], labels),
+        lambda q, k, labels, ring: Pairs(v := q[:, :5], v, Match(labels, labels), rows={"label": labels}, ring=ring),
+        negatives=None,
+        one_sided=True,
+    ),
+    "forget": Kind(
+        lambda q, k, labels: replace(aligned(q, k), rows={"forget": labels % 2 == 1}),
+        lambda q, k, labels, ring: replace(aligned_ring(q, k, labels, ring), rows={"forget": labels % 2 == 1}),
+        negatives=None,
+    ),
     "scored": Kind(
         lambda q, k, labels: replace(aligned(q, k), rows={"score": labels}),
         lambda q, k, labels, ring: replace(aligned_ring(q, k, labels, ring), rows={"score": labels}),

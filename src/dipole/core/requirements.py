@@ -41,3 +41,11 @@ def require_grades(pairs: Pairs, loss: str) -> torch.Tensor:
         remedy = "raise batch_size, or draw pairs of different grades"
         raise DegenerateBatchError(f"{loss}: all grades of the batch are equal", value=float(grades[0]), remedy=remedy)
     return grades
+
+
+def require_both(loss: str, name: str, rows: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """(N,) bool: the metadata of that name. Raises DegenerateBatchError where the whole batch is all true or all false."""
+    found = metadata(loss, name, rows).bool()
+    if bool(found.all()) or not bool(found.any()):
+        raise DegenerateBatchError(f"{loss}: a batch must hold rows with {name} and rows without", remedy="draw both into a batch")
+    return found

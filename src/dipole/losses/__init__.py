@@ -31,8 +31,10 @@ from dipole.losses.ranking.pairwise_logistic import PairwiseLogistic
 from dipole.losses.ranking.pearson import Pearson
 from dipole.losses.ranking.pro import PRO
 from dipole.losses.ranking.rank_kl import RankKL
+from dipole.losses.sigmoid.class_prototypes import ClassPrototypes
 from dipole.losses.sigmoid.ets import ETS
 from dipole.losses.sigmoid.focal_sigmoid import FocalSigmoid
+from dipole.losses.sigmoid.matching import Matching
 from dipole.losses.sigmoid.siglip import SigLIP
 from dipole.losses.softmax.additive_margin import AdditiveMargin
 from dipole.losses.softmax.angular_margin import AngularMargin
@@ -49,6 +51,8 @@ from dipole.losses.softmax.macl import MACL
 from dipole.losses.softmax.per_positive import PerPositive
 from dipole.losses.softmax.supcon import SupCon
 from dipole.losses.softmax.supcon_in import SupConIn
+from dipole.losses.unlearning.laf_alignment import LAFAlignment
+from dipole.losses.unlearning.laf_extraction import LAFExtraction
 
 __all__ = [
     "CACR",
@@ -65,6 +69,7 @@ __all__ = [
     "AngularMargin",
     "BatchHard",
     "BothViews",
+    "ClassPrototypes",
     "Debiased",
     "Distilled",
     "FocalInfoNCE",
@@ -76,6 +81,8 @@ __all__ = [
     "Hinge",
     "InfoNCE",
     "KeysAsk",
+    "LAFAlignment",
+    "LAFExtraction",
     "LearnedWeights",
     "LinearContrast",
     "ListKL",
@@ -83,6 +90,7 @@ __all__ = [
     "MVInfoNCE",
     "MarginMSE",
     "MarginPair",
+    "Matching",
     "OwnOnly",
     "PairwiseLogistic",
     "Pearson",

@@ -1,0 +1,1 @@
+"""Losses that take out of a model what it learned."""
