@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,10 @@ from torch import nn
 
 from dipole.core.errors import CheckpointError
 from dipole.core.extras import need
-from dipole.core.part import schema
+from dipole.core.part import is_part, schema
+
+# What a transformers configuration says that changes no vector.
+INCIDENTAL = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "architectures", "gradient_checkpointing"}
 
 
 def settings_of(module: Any) -> dict[str, Any]:
@@ -21,15 +27,18 @@ def settings_of(module: Any) -> dict[str, Any]:
     return {p.name: getattr(module, p.name) for p in schema(type(module))}
 
 
-def save(module: nn.Module, folder: str | Path, file: str, settings: Any = None) -> Path:
-    """Write weights and settings (left out: the part's own) into ``folder/file``, whole or not at all; the folder."""
+def save(module: nn.Module, folder: str | Path, file: str, settings: Any = None, part: object = None) -> Path:
+    """Write weights and settings into ``folder/file``, whole or not at all; the folder.
+
+    ``part``: whose :meth:`load` reads it, and ``settings``: what it needs; left out: the module and its parameters.
+    """
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     tensors = need("safetensors.torch", "train", "saving an encoder")
     temporary = place / f".{file}"
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     said = json.dumps(settings_of(module) if settings is None else settings)
-    tensors.save_file(weights, temporary, metadata={"settings": said})
+    tensors.save_file(weights, temporary, metadata={"part": name_of(part or module), "settings": said})
     temporary.replace(place / file)
     return place
 
@@ -53,6 +62,23 @@ def load(cls: type, folder: str | Path, file: str, name: str) -> Any:
     except Exception as error:
         raise CheckpointError(f"{folder}: no {name} can be made from what is here ({type(error).__name__}: {error})") from error
     return module
+
+
+def name_of(part: object) -> str:
+    """The module and class a part is found by."""
+    return f"{type(part).__module__}:{type(part).__name__}"
+
+
+def part_of(name: str, where: str | Path) -> Any:
+    """The class that :func:`name_of` names. Only encoders of dipole are looked up; CheckpointError for anything else."""
+    module, _, cls = name.partition(":")
+    found = None
+    if re.fullmatch(r"dipole\.modality\.\w+\.encoders\.\w+", module):
+        with contextlib.suppress(ImportError):
+            found = getattr(importlib.import_module(module), cls, None)
+    if not is_part(found):
+        raise CheckpointError(f"{where}: names an encoder that this dipole does not have: {name!r}")
+    return found
 
 
 def identity(module: nn.Module, settings: Any) -> str:

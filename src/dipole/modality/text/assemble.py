@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from dipole.core.errors import CheckpointError, ParameterError, UsageError
+from dipole.core.errors import ParameterError, UsageError
 from dipole.core.extras import need
+from dipole.modality.hub import opened
 from dipole.modality.text.load import locate
-
-log = logging.getLogger(__name__)
 
 
 def assemble(model: str, pool: str, max_tokens: int, normalize: bool) -> Any:
@@ -66,57 +61,16 @@ def _rebuilt(sentence: Any, modules: list[Any]) -> Any:
 
 def _load(model: str) -> Any:
     place, local = locate(model)
-    if local:
-        try:
-            return _open(place, offline=True)
-        except Exception as error:
-            raise CheckpointError(
-                f"{place}: the model cannot be opened ({_first_line(error)}); save it again or fetch a fresh copy"
-            ) from error
-    try:
-        return _open(place, offline=True)
-    except Exception as error:
-        log.debug("%s is not in the local cache: %s", model, error)
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-        raise UsageError(
-            f"model {model!r} is no folder and not in the local cache, and HF_HUB_OFFLINE is set; unset it once to fetch the model, "
-            "or give a model folder, or 'minilm', which is packaged"
-        )
-    try:
-        return _open(place, offline=False)
-    except Exception as error:
-        raise UsageError(
-            f"model {model!r} is no folder, not in the local cache, and could not be fetched ({_first_line(error)}); "
-            "check the name and the connection, or give a model folder, or 'minilm', which is packaged"
-        ) from error
+    return opened(model, place, local, _open, ", or 'minilm', which is packaged")
 
 
 def _open(place: str, offline: bool) -> Any:
     from sentence_transformers import SentenceTransformer
 
-    with without_bars():
-        return SentenceTransformer(
-            place,
-            device="cpu",
-            local_files_only=offline,
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True},
-        )
-
-
-@contextmanager
-def without_bars() -> Iterator[None]:
-    """Silence transformers' own progress bars for a while."""
-    logging_of = need("transformers.utils.logging", "text", "text.transformer")
-    shown = logging_of.is_progress_bar_enabled()
-    logging_of.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging_of.enable_progress_bar()
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+    return SentenceTransformer(
+        place,
+        device="cpu",
+        local_files_only=offline,
+        trust_remote_code=False,
+        model_kwargs={"use_safetensors": True},
+    )

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-_INCIDENTAL = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "architectures", "gradient_checkpointing"}
+from dipole.modality.weights import INCIDENTAL
+
 _STATEFUL = ("truncation", "padding")  # the last call's settings, not the tokenizer's
 
 
@@ -19,7 +20,7 @@ def identity(sentence: Any) -> str:
     for module in sentence:
         settings = module.get_config_dict() if hasattr(module, "get_config_dict") else {}
         modules.append([type(module).__name__, _plain(settings) if type(module).__name__ != "Transformer" else {}])
-    config = {k: v for k, v in sentence[0].config.to_diff_dict().items() if k not in _INCIDENTAL}
+    config = {k: v for k, v in sentence[0].config.to_diff_dict().items() if k not in INCIDENTAL}
     tokenizer = {k: v for k, v in json.loads(sentence.tokenizer.backend_tokenizer.to_str()).items() if k not in _STATEFUL}
     prompts = {k: v for k, v in (sentence.prompts or {}).items() if v}
     said = [modules, _plain(config), int(sentence.max_seq_length), prompts, sentence.default_prompt_name, tokenizer]

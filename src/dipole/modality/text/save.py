@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dipole.core.errors import UsageError
-from dipole.modality.text.assemble import without_bars
+from dipole.modality.hub import without_bars
 
 if TYPE_CHECKING:
     from dipole.modality.text.encoders.transformer import Transformer

@@ -11,7 +11,6 @@ see one module whose forward takes either.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import torch
 from torch import nn
 
 from dipole.core.encoded import Encoded
-from dipole.core.errors import CheckpointError, DataError
+from dipole.core.errors import DataError
 from dipole.core.part import at_least, choice, inner, part
 from dipole.modality import weights
 from dipole.modality.image.encoders.conv import Conv
@@ -38,11 +37,22 @@ class TwoTowers(nn.Module):
     text: Any = inner("encoder", Bag, "the tower of texts")
     dimension: int = at_least(1, 64, "d")
     image_side: str = choice(("queries", "keys"), "queries", "which side of the pairs is images")
+    locked: str = choice(("none", "image", "text"), "none", "a tower that keeps its weights; its projection learns (LiT, arXiv:2111.07991)")
 
     def __post_init__(self) -> None:
         self.projections = nn.ModuleDict(
             {name: nn.Linear(tower.dimension, self.dimension, bias=False) for name, tower in self._towers().items()}
         )
+        if self.locked != "none":
+            self._towers()[self.locked].requires_grad_(False)
+        self.train()
+
+    def train(self, mode: bool = True) -> TwoTowers:
+        """Train or evaluation mode; a locked tower stays in evaluation mode."""
+        super().train(mode)
+        if self.locked != "none":
+            self._towers()[self.locked].eval()
+        return self
 
     def prepare(self, items: Sequence[Any], side: str = "queries") -> Mapping[str, torch.Tensor]:
         """The tensors of the side's tower, their names preceded by ``image.`` or ``text.``."""
@@ -76,19 +86,19 @@ class TwoTowers(nn.Module):
     def save(self, folder: str | Path) -> Path:
         """Write ``image/``, ``text/`` as the towers do and the projections beside them."""
         place = Path(folder)
-        parts = {}
         for name, tower in self._towers().items():
             tower.save(place / name)
-            parts[name] = [type(tower).__module__, type(tower).__name__]
-        settings = {"dimension": self.dimension, "image_side": self.image_side, "parts": parts}
-        return weights.save(self.projections, place, _FILE, settings)
+        settings = {"dimension": self.dimension, "image_side": self.image_side, "locked": self.locked}
+        settings |= {name: weights.name_of(tower) for name, tower in self._towers().items()}
+        return weights.save(self.projections, place, _FILE, settings, self)
 
     @classmethod
     def load(cls, folder: str | Path) -> TwoTowers:
         """What :meth:`save` wrote. Raises CheckpointError where it is not there or broken."""
         tensors, settings = weights.read(folder, _FILE, "image.two_towers")
-        towers = {name: _tower(Path(folder) / name, *settings["parts"][name]) for name in ("image", "text")}
-        made = cls(**towers, dimension=settings["dimension"], image_side=settings["image_side"])
+        for name in ("image", "text"):
+            settings[name] = weights.part_of(settings[name], folder).load(Path(folder) / name)
+        made = cls(**settings)
         made.projections.load_state_dict(tensors)
         return made
 
@@ -102,11 +112,3 @@ class TwoTowers(nn.Module):
         if len(kinds) > 1:
             raise DataError(f"image.two_towers: the items of {side or 'one call'} must all be texts or all be images")
         return kinds.pop()
-
-
-def _tower(folder: Path, module: str, name: str) -> Any:
-    """The tower a folder holds. Only parts of dipole are named there; anything else is refused."""
-    if not module.startswith("dipole.modality.") or not name.isidentifier():
-        raise CheckpointError(f"{folder}: names a tower that is no part of dipole: {module}.{name}")
-    cls = getattr(importlib.import_module(module), name)
-    return cls.load(folder) if hasattr(cls, "load") else cls(model=str(folder))

@@ -176,3 +176,8 @@ class Transformer(nn.Module):
         from dipole.modality.text.save import save
 
         return save(self, Path(folder), trained_from or self.model, notes)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Transformer:
+        """The encoder of a folder, with the folder's own pooling and limit."""
+        return cls(model=str(folder))

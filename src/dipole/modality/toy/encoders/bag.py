@@ -7,20 +7,18 @@ Shapes: B texts, L words of the longest, d = ``dimension``. torch only; the same
 
 from __future__ import annotations
 
-import hashlib
-import json
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from dipole.core.encoded import Encoded
-from dipole.core.errors import CheckpointError, DataError
-from dipole.core.extras import need
+from dipole.core.errors import DataError
 from dipole.core.part import at_least, between, part, switch
+from dipole.modality import weights
 
 __all__ = ["Bag"]
 
@@ -57,45 +55,20 @@ class Bag(nn.Module):
         vectors = self.linear(self.drop(mean))
         return Encoded(nn.functional.normalize(vectors, dim=-1) if self.normalize else vectors, tokens, mask, vectors)
 
-    @torch.no_grad()
     def encode(self, items: Sequence[str], batch_size: int = 32, progress: bool = False, side: str = "") -> torch.Tensor:
-        """(N, d) float32 on the CPU, dropout off. ``progress`` and ``side`` change nothing here."""
-        training, device = self.training, self.linear.weight.device
-        self.eval()
-        try:
-            starts = range(0, len(items), batch_size)
-            parts = [self({"words": self.prepare(items[s : s + batch_size])["words"].to(device)}).pooled.float().cpu() for s in starts]
-        finally:
-            self.train(training)
-        return torch.cat(parts) if parts else torch.empty(0, self.dimension)
+        """(N, d) float32 on the CPU, dropout off. ``side`` changes nothing here."""
+        return weights.encode(self, items, batch_size, side or "queries", progress)
 
     @property
     def identity(self) -> str:
         """sha256 of the weights' bytes and the settings that change a vector."""
-        digest = hashlib.sha256(json.dumps([self.dimension, self.buckets, self.normalize]).encode())
-        for _, tensor in sorted(self.state_dict().items()):
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()
+        return weights.identity(self, {**weights.settings_of(self), "dropout": None})
 
     def save(self, folder: str | Path) -> Path:
         """Write ``bag.safetensors``, weights and settings, into ``folder``."""
-        place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
-        settings = {"settings": json.dumps([self.dimension, self.buckets, self.dropout, self.normalize])}
-        tensors = need("safetensors.torch", "text", "saving toy.bag")
-        temporary = place / ".bag.safetensors"
-        tensors.save_file({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, temporary, metadata=settings)
-        temporary.replace(place / "bag.safetensors")
-        return place
+        return weights.save(self, folder, "bag.safetensors")
 
     @classmethod
     def load(cls, folder: str | Path) -> Bag:
         """What :meth:`save` wrote. Raises CheckpointError where it is not there or broken."""
-        tensors = need("safetensors", "text", "loading toy.bag")
-        try:
-            with tensors.safe_open(Path(folder) / "bag.safetensors", framework="pt") as held:
-                bag = cls(*json.loads(held.metadata()["settings"]))
-                bag.load_state_dict({name: held.get_tensor(name) for name in held.keys()})  # noqa: SIM118
-        except Exception as error:
-            raise CheckpointError(f"{folder}: no toy.bag can be read from here ({type(error).__name__}: {error})") from error
-        return bag
+        return cast(Bag, weights.load(cls, folder, "bag.safetensors", "toy.bag"))
