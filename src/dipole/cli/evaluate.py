@@ -35,10 +35,10 @@ def run(
 
     from dipole.evaluate.report import remarks, table, write_json
     from dipole.evaluate.run import evaluate_encoder, read_tasks
-    from dipole.modality.text.encoders.transformer import Transformer
+    from dipole.modality.load import open_encoder
 
     tasks = read_tasks(task or [], suite)
-    encoder = Transformer(model=model, max_tokens=max_tokens)
+    encoder = open_encoder(model, max_tokens=max_tokens)
     progress = not quiet and sys.stderr.isatty()
     found = evaluate_encoder(encoder, tasks, batch_size=batch_size, seed=seed, progress=progress, per_item=per_item)
     if json is not None:

@@ -21,6 +21,7 @@ from dipole.core.errors import ParameterError
 from dipole.core.part import at_least, part, switch
 from dipole.modality import weights
 from dipole.modality.image.pixels import batch
+from dipole.modality.truncation import Truncation
 
 __all__ = ["Conv"]
 
@@ -50,6 +51,7 @@ class Conv(nn.Module):
             before = after
         self.stages = nn.Sequential(*stages)
         self.top = nn.Linear(before, self.dimension)
+        self.truncated = Truncation()
 
     def prepare(self, items: Sequence[Any], side: str = "queries") -> Mapping[str, torch.Tensor]:
         """``pixels`` (B, channels, size, size) float32 in 0 .. 1."""

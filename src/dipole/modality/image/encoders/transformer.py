@@ -21,6 +21,7 @@ from dipole.core.errors import CheckpointError, ParameterError
 from dipole.core.part import at_least, choice, part, switch, words
 from dipole.modality import weights
 from dipole.modality.image.pretrained import Looks, open_model
+from dipole.modality.truncation import Truncation
 
 __all__ = ["Transformer"]
 
@@ -48,6 +49,7 @@ class Transformer(nn.Module):
             self.inner.eval()
             found = self._pooled(self.inner(pixel_values=torch.zeros(1, 3, self.looks.size, self.looks.size)))
         self.dimension = int(found.shape[-1])
+        self.truncated = Truncation()
         self.train()
 
     def prepare(self, items: Sequence[Any], side: str = "queries") -> Mapping[str, torch.Tensor]:

@@ -31,7 +31,10 @@ _FILE = "two_towers.safetensors"
 
 @part
 class TwoTowers(nn.Module):
-    """Images and texts -> unit vectors of one space. In ``encode``, ``side`` may be left out: texts are ``str``, all else images."""
+    """Images and texts -> unit vectors of one space.
+
+    ``encode`` also takes the side ``image`` or ``text``, or none: then ``str`` are texts (not paths), and all else images.
+    """
 
     image: Any = inner("encoder", Conv, "the tower of images")
     text: Any = inner("encoder", Bag, "the tower of texts")
@@ -74,7 +77,7 @@ class TwoTowers(nn.Module):
 
     @property
     def truncated(self) -> Any:
-        """How many texts were cut, where the text tower counts them."""
+        """How many texts the text tower cut."""
         return self.text.truncated
 
     @property
@@ -106,6 +109,8 @@ class TwoTowers(nn.Module):
         return {"image": self.image, "text": self.text}
 
     def _tower_of(self, items: Sequence[Any], side: str) -> str:
+        if side in ("image", "text"):
+            return side
         if side in ("queries", "keys", "negatives"):
             return "image" if (side == "queries") == (self.image_side == "queries") else "text"
         kinds = {"text" if isinstance(item, str) else "image" for item in items} or {"image"}

@@ -19,6 +19,7 @@ from dipole.core.errors import ParameterError
 from dipole.core.part import at_least, between, part
 from dipole.modality import weights
 from dipole.modality.image.pixels import batch
+from dipole.modality.truncation import Truncation
 
 __all__ = ["ViT"]
 
@@ -52,6 +53,7 @@ class ViT(nn.Module):
         for layer in self.blocks.layers:  # nn.TransformerEncoder copies one block; each draws weights of its own
             layer.apply(_fresh)
         self.top = nn.Linear(self.width, self.dimension, bias=False)
+        self.truncated = Truncation()
 
     def prepare(self, items: Sequence[Any], side: str = "queries") -> Mapping[str, torch.Tensor]:
         """``pixels`` (B, channels, size, size) float32 in 0 .. 1."""

@@ -30,7 +30,7 @@ LABEL = ("label", "class", "category")
 
 @part
 class Folder:
-    """Rows ``anchor`` (C, H, W) uint8, opened when asked for, ``positive`` a caption or a list of them, ``label``, ``class``, ``path``.
+    """Rows ``anchor`` (C, H, W) uint8, ``positive`` a caption or a list of them, ``label``, ``class``, ``path``.
 
     Raises UsageError where there is nothing to read, DataError with file and line where an entry cannot be used.
     """
@@ -38,6 +38,7 @@ class Folder:
     path: str = words(about="a folder of images or of class folders, or a CSV, TSV or JSONL file with paths and captions")
     grey: bool = switch(False, "one channel instead of three")
     size: int = at_least(0, 0, "pixels a side; larger and smaller images are brought to it; 0: as they are")
+    opened: bool = switch(True, "anchor is the image; without, its path, which encoders and views open themselves")
 
     def __post_init__(self) -> None:
         place = Path(self.path).expanduser()
@@ -63,9 +64,12 @@ class Folder:
 
     def __getitem__(self, index: int) -> Row:
         entry: Mapping[str, Any] = vars(self)["_entries"][index]
+        shown = {**entry, "path": str(entry["path"])}
+        if not self.opened:
+            return {"anchor": shown["path"], **shown}
         image = pixels(entry["path"], 1 if self.grey else 3, str(entry["path"]))
         image = resized(image, self.size) if self.size else image
-        return {"anchor": (image * 255).round().to(torch.uint8), **entry, "path": str(entry["path"])}
+        return {"anchor": (image * 255).round().to(torch.uint8), **shown}
 
     def __iter__(self) -> Iterator[Row]:
         return (self[index] for index in range(len(self)))

@@ -10,7 +10,6 @@ off for itself. Source: the folder format of sentence-transformers; what :meth:`
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +20,11 @@ from dipole.core.encoded import Encoded
 from dipole.core.errors import DataError, ParameterError
 from dipole.core.extras import need
 from dipole.core.part import at_least, choice, part, switch, words
+from dipole.modality.truncation import Truncation
 
 __all__ = ["Transformer"]
 
 _PROMPTS = {"queries": ("query",), "keys": ("document", "passage"), "negatives": ("document", "passage")}
-
-
-@dataclass
-class Truncation:
-    """How many texts were cut to ``max_tokens`` since the last reset, of how many seen."""
-
-    max_tokens: int
-    truncated: int = 0
-    seen: int = 0
-
-    def reset(self) -> None:
-        self.truncated = self.seen = 0
-
-    def __int__(self) -> int:
-        return self.truncated
-
-    def __str__(self) -> str:
-        share = f" ({self.truncated / self.seen:.1%})" if self.seen else ""
-        return f"{self.truncated} of {self.seen} texts{share} cut to {self.max_tokens} tokens"
 
 
 @part

@@ -19,6 +19,7 @@ from dipole.core.encoded import Encoded
 from dipole.core.errors import DataError
 from dipole.core.part import at_least, between, part, switch
 from dipole.modality import weights
+from dipole.modality.truncation import Truncation
 
 __all__ = ["Bag"]
 
@@ -36,6 +37,7 @@ class Bag(nn.Module):
         self.embedding = nn.Embedding(self.buckets + 1, self.dimension, padding_idx=0)
         self.linear = nn.Linear(self.dimension, self.dimension, bias=False)
         self.drop = nn.Dropout(self.dropout)
+        self.truncated = Truncation()
 
     def prepare(self, items: Sequence[Any], side: str = "queries") -> Mapping[str, torch.Tensor]:
         """``words`` (B, L) int64, 0 where a text is shorter."""

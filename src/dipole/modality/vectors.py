@@ -41,9 +41,10 @@ def write_vectors(
     *,
     shard_rows: int = 10_000,
     batch_size: int = 32,
+    side: str = "keys",
     told: Callable[[int, int], None] | None = None,
 ) -> Written:
-    """Encode ``row[role]`` of every row into ``folder``; ``told(done, of)`` is called as rows are done.
+    """Encode ``row[role]``, a text or a file's path, of every row into ``folder``; ``told(done, of)`` is called as rows are done.
 
     Raises UsageError where the folder holds something else or another run's settings, ModelMismatchError where it holds
     vectors of another model, DataError for NaN vectors or a row without the role.
@@ -53,6 +54,7 @@ def write_vectors(
         "identity": encoder.identity,
         "fingerprint": rows.fingerprint,
         "role": role,
+        "side": side,
         "rows": len(rows),
         "dimension": encoder.dimension,
         "shard_rows": shard_rows,
@@ -68,7 +70,7 @@ def write_vectors(
             held = json.loads((folder / _ids(number)).read_text(encoding="utf-8"))
             truncated, seen, kept = truncated + held["truncated"], seen + held["seen"], kept + 1
         else:
-            cut, of = _write_shard(encoder, rows, role, folder, number, start, stop, batch_size, told)
+            cut, of = _write_shard(encoder, rows, role, folder, number, start, stop, batch_size, side, told)
             truncated, seen = truncated + cut, seen + of
         if told is not None:
             told(stop, len(rows))
@@ -112,6 +114,7 @@ def _write_shard(
     start: int,
     stop: int,
     batch_size: int,
+    side: str,
     told: Callable[[int, int], None] | None,
 ) -> tuple[int, int]:
     texts, ids = [], []
@@ -125,7 +128,7 @@ def _write_shard(
     parts = []
     block = max(batch_size, 1024)
     for first in range(0, len(texts), block):
-        parts.append(encoder.encode(texts[first : first + block], batch_size=batch_size, side="keys"))
+        parts.append(encoder.encode(texts[first : first + block], batch_size=batch_size, side=side))
         if told is not None:
             told(start + min(first + block, len(texts)), len(rows))
     vectors = torch.cat(parts)
