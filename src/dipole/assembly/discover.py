@@ -29,18 +29,8 @@ FOLDERS = {
 }
 SINGLE = {"batches": ("dipole.train.batches", "Batches"), "step": ("dipole.train.step", "Step")}
 CORE = {"score": {"dot": ("dipole.core.scores", "Dot")}}  # the default of every Pairs, so it lives below the folder of its slot
-SLOTS = (
-    "rows",
-    "batches",
-    "views",
-    "encoder",
-    "score",
-    "negatives",
-    "losses",
-    "regularizers",
-    "balance",
-    "step",
-)  # in the order data flows
+# In the order data flows.
+SLOTS = ("rows", "batches", "views", "encoder", "score", "negatives", "losses", "regularizers", "balance", "step")
 _PART = re.compile(r"^@part\nclass (\w+)", re.MULTILINE)
 
 
