@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dipole.diagnostics.gap import modality_gap as modality_gap
     from dipole.diagnostics.gap import modality_separability as modality_separability
     from dipole.diagnostics.gap import separability as separability
+    from dipole.diagnostics.generalisation import generalisation_gap as generalisation_gap
+    from dipole.diagnostics.generalisation import sup_norm_slope as sup_norm_slope
     from dipole.diagnostics.geometry import alignment as alignment
     from dipole.diagnostics.geometry import anisotropy as anisotropy
     from dipole.diagnostics.geometry import tolerance as tolerance
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from dipole.diagnostics.hubs import hubness as hubness
     from dipole.diagnostics.isotropy import isotropy as isotropy
     from dipole.diagnostics.isotropy import partition_isotropy as partition_isotropy
+    from dipole.diagnostics.latent_classes import class_deviation as class_deviation
+    from dipole.diagnostics.latent_classes import collision_probability as collision_probability
+    from dipole.diagnostics.latent_classes import mean_classifier as mean_classifier
     from dipole.diagnostics.layers import concept_depth as concept_depth
     from dipole.diagnostics.layers import layer_map as layer_map
     from dipole.diagnostics.models import cka as cka
@@ -39,6 +44,10 @@ if TYPE_CHECKING:
     from dipole.diagnostics.spectrum import rank_peak as rank_peak
     from dipole.diagnostics.spectrum import singular_values as singular_values
     from dipole.diagnostics.spectrum import stable_rank as stable_rank
+    from dipole.diagnostics.sufficiency import information as information
+    from dipole.diagnostics.sufficiency import information_bound as information_bound
+    from dipole.diagnostics.sufficiency import information_lost as information_lost
+    from dipole.diagnostics.sufficiency import sufficiency_gap as sufficiency_gap
     from dipole.diagnostics.surface import length_bias as length_bias
     from dipole.diagnostics.surface import overlap_bias as overlap_bias
     from dipole.diagnostics.surface import word_overlap as word_overlap
@@ -52,7 +61,9 @@ HOMES = {
     "alignment_failure": "augmentation",
     "anisotropy": "geometry",
     "cka": "models",
+    "class_deviation": "latent_classes",
     "class_divergence": "augmentation",
+    "collision_probability": "latent_classes",
     "concentration_cost": "augmentation",
     "concept_depth": "layers",
     "cosine_gap": "cosines",
@@ -62,12 +73,17 @@ HOMES = {
     "energy_rank": "spectrum",
     "false_negatives_by_ids": "negatives",
     "false_negatives_by_teacher": "negatives",
+    "generalisation_gap": "generalisation",
     "gradient_share": "temperature",
     "gradient_share_of_queries": "temperature",
     "hubness": "hubs",
+    "information": "sufficiency",
+    "information_bound": "sufficiency",
+    "information_lost": "sufficiency",
     "isotropy": "isotropy",
     "layer_map": "layers",
     "length_bias": "surface",
+    "mean_classifier": "latent_classes",
     "modality_gap": "gap",
     "modality_separability": "gap",
     "mutual_neighbours": "models",
@@ -80,6 +96,8 @@ HOMES = {
     "similarities": "cosines",
     "singular_values": "spectrum",
     "stable_rank": "spectrum",
+    "sufficiency_gap": "sufficiency",
+    "sup_norm_slope": "generalisation",
     "temperature_sensitivity": "temperature",
     "token_isotropy": "cosines",
     "tolerance": "geometry",
