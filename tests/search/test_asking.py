@@ -241,7 +241,7 @@ def test_fields_are_typed_and_refused_by_name() -> None:
     for bad in ({"date": "yesterday"}, {"votes": -1}, {"votes": "many"}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             document_of("1", "t", bad)
-    assert parse_fields(["a=1", "b=x=y"]) == {"a": 1, "b": "x=y"} and facet("a", 1) != facet("a", "1")
-    for bad_setting in ("nothing", "=1", "a=[1]"):
+    assert parse_fields(["a=1", "b=x=y"]) == {"a": "1", "b": "x=y"} and facet("a", 1) == facet("a", "1") != facet("a", True)
+    for bad_setting in ("nothing", "=1"):
         with pytest.raises(UsageError, match="--field"):
             parse_fields([bad_setting])

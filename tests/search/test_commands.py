@@ -62,3 +62,33 @@ def test_an_empty_collection_answers_with_an_empty_list_and_says_so(tmp_path: Pa
     out, err = capsys.readouterr()
     assert json.loads(out)["results"] == []
     assert "is empty" in err
+
+
+def test_ways_filters_and_upkeep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, folder = tmp_path / "t.csv", str(tmp_path / "c")
+    lines = [
+        "id,text,tags,date,year",
+        "a,sort a list,x,2026-01-01,2020",
+        "b,read a file,x;y,2026-02-01,2021",
+        "c,open a socket,y,2026-03-01,2021",
+    ]
+    data.write_text("\n".join(lines) + "\n")
+    assert main(["index", folder, "--data", str(data)]) == 0
+    capsys.readouterr()
+
+    def found(*options: str) -> list[str]:
+        assert main(["search", folder, "socket", "--json", *options]) == 0
+        return [hit["id"] for hit in json.loads(capsys.readouterr().out)["results"]]
+
+    assert found("--words") == ["c"] and found("--hybrid")[0] == "c" and found("--hybrid", "--tag", "x")[0] in "ab"
+    assert sorted(found("--tag", "x")) == ["a", "b"] and found("--tag", "x", "--tag", "y") == ["b"]
+    assert sorted(found("--after", "2026-02-01")) == ["b", "c"] and found("--before", "2026-01-01") == ["a"]
+    assert sorted(found("--field", "year=2021")) == ["b", "c"]
+    assert main(["search", folder, "x", "--words", "--hybrid"]) == 2
+    assert main(["search", folder, "x", "--after", "soon"]) == 2
+    assert main(["collection", folder, "--delete", "a"]) == 0
+    assert "commit 2" in capsys.readouterr().out
+    assert main(["collection", folder, "--rollback", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 3
+    assert main(["collection", folder, "--rollback", "9"]) == 2 and main(["collection", folder, "--approximate", "ivf-sq"]) == 2
+    assert main(["collection", folder, "--compact", "--duplicates", "0.99"]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from pathlib import Path
 from typing import Annotated
@@ -10,24 +11,44 @@ import typer
 
 
 def run(
-    folder: Annotated[Path, typer.Argument(help="A collection made by: dipole index")],
+    folder: Annotated[Path, typer.Argument(help="A collection made by: dipole index or dipole ingest")],
     query: Annotated[str, typer.Argument(help="What to look for, in your own words.")],
     k: Annotated[int, typer.Option("-k", "--top", help="How many answers.", min=1)] = 10,
+    hybrid: Annotated[bool, typer.Option("--hybrid", help="Meaning and words together, by reciprocal rank fusion.")] = False,
+    words: Annotated[bool, typer.Option("--words", help="Only by the words (BM25), without a model.")] = False,
+    tag: Annotated[list[str] | None, typer.Option(help="Only with this tag; may be repeated.")] = None,
+    field: Annotated[list[str] | None, typer.Option(help="Only where name=value; may be repeated.")] = None,
+    after: Annotated[datetime.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only from this day on.")] = None,
+    before: Annotated[datetime.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only up to this day.")] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Go round an approximate index.")] = False,
     model: Annotated[str, typer.Option(help="The model for the query; must be the collection's. [default: the collection's]")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
 ) -> None:
-    """Find the texts of a collection that are nearest to a query. The answer is exact.
+    """Find the texts of a collection that are nearest to a query. The answer is exact, unless an index was built.
 
     Example:
         dipole search my-index "how do I get my money back?" -k 5
-        dipole search my-index "how do I get my money back?" --json
+        dipole search papers "graph transformers" --hybrid --tag cs.LG --after 2026-01-01 --json
     """
+    from dipole.core.errors import UsageError
     from dipole.modality.text.load import load_encoder
     from dipole.search.collection import Collection
+    from dipole.search.filters import Filter, parse_fields
     from dipole.search.show import hits_as_json, print_hits
 
+    if hybrid and words:
+        raise UsageError("--hybrid uses words and meaning, --words only words; give one of them")
+    days = (None if day is None else day.date() for day in (after, before))
+    where = Filter(*days, tags=tuple(tag or ()), fields=parse_fields(field or []))
     collection = Collection.open(folder)
-    hits = collection.search([query], load_encoder(model or collection.model), k)[0]
+    if words:
+        hits = collection.search_words(query, k, where)
+    else:
+        encoder = load_encoder(model or collection.model)
+        if hybrid:
+            hits = collection.search_hybrid(query, encoder, k, where, exact=exact)
+        else:
+            hits = collection.search([query], encoder, k, where, exact=exact)[0]
     if as_json:
         typer.echo(json.dumps({"query": query, "model": collection.model, "results": hits_as_json(hits)}, ensure_ascii=False, indent=1))
     elif hits:

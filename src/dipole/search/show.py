@@ -12,7 +12,13 @@ _SHOWN = 160  # characters of a text in a table
 
 def hits_as_json(hits: Sequence[Hit]) -> list[dict[str, Any]]:
     """The hits as JSON can hold them, best first."""
-    return [{"id": hit.id, "score": hit.score, "text": hit.text, "metadata": dict(hit.metadata)} for hit in hits]
+    return [{"id": hit.id, "score": hit.score, "title": hit.title, "text": hit.text, **_known(hit)} for hit in hits]
+
+
+def _known(hit: Hit) -> dict[str, Any]:
+    date = hit.date.isoformat() if hit.date else None
+    lists = {"authors": list(hit.authors), "tags": list(hit.tags), "metadata": dict(hit.metadata)}
+    return {"date": date, "url": hit.url, "votes": hit.votes, **lists}
 
 
 def print_hits(query: str, hits: Sequence[Hit], lines: int = 3) -> None:

@@ -1,0 +1,55 @@
+"""``dipole collection``: what a collection holds, its history, and its upkeep."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    folder: Annotated[Path, typer.Argument(help="A collection made by: dipole index or dipole ingest")],
+    rollback: Annotated[int, typer.Option(min=0, help="Go back to how it was after this commit.")] = 0,
+    delete: Annotated[list[str] | None, typer.Option(help="Take out the document of this id; may be repeated.")] = None,
+    compact: Annotated[bool, typer.Option("--compact", help="Write it anew and forget all commits but the last two.")] = False,
+    approximate: Annotated[str, typer.Option(help="Build an approximate index: ivf-sq, ivf-pq, ivf-rq, ivf-flat, ivf-hnsw-sq.")] = "",
+    recall: Annotated[float, typer.Option(min=0.0, max=1.0, help="The recall@10 the index must be measured to have.")] = 0.95,
+    duplicates: Annotated[float, typer.Option(min=0.0, max=1.0, help="List groups of documents at least this near (cosine).")] = 0.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Show what a collection holds and its commits; roll back, delete, compact, index.
+
+    Example:
+      dipole collection papers
+      dipole collection papers --approximate ivf-sq --recall 0.97
+      dipole collection papers --rollback 3
+    """
+    import dataclasses
+
+    from dipole.search.collection import Collection
+
+    held = Collection.open(folder)
+    if rollback:
+        held = held.rollback(rollback)
+    if delete:
+        held = held.delete(delete)
+    if compact:
+        held = held.compact()
+    if approximate:
+        held, built = held.index(approximate, recall, told=lambda text: typer.echo(text, err=True))
+        typer.echo(built.text, err=as_json)
+    groups = held.near_duplicates(duplicates) if duplicates else []
+    commits = held.history()
+    if as_json:
+        known = dataclasses.asdict(held.manifest)
+        print(json.dumps({**known, "commits": [dataclasses.asdict(m) for m in commits], "near_duplicates": groups}, indent=1))
+        return
+    now = held.manifest
+    index = f"approximate, {now.index['kind']}, recall@10 {now.index['recall']:.3f}" if now.index else "exact"
+    typer.echo(f"{folder}: {len(held)} documents, vectors of {now.dimension} dimensions ({', '.join(now.vectors)}) by {now.model}; {index}")
+    for m in commits:
+        typer.echo(f"  commit {m.number}  {m.made}  {m.what}, {m.rows} documents")
+    for group in groups:
+        typer.echo(f"near-duplicates: {', '.join(group)}")
