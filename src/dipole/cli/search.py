@@ -38,8 +38,8 @@ def run(
 
     if hybrid and words:
         raise UsageError("--hybrid uses words and meaning, --words only words; give one of them")
-    days = (None if day is None else day.date() for day in (after, before))
-    where = Filter(*days, tags=tuple(tag or ()), fields=parse_fields(field or []))
+    first, last = (None if day is None else day.date() for day in (after, before))
+    where = Filter(after=first, before=last, tags=tuple(tag or ()), fields=parse_fields(field or []))
     collection = Collection.open(folder)
     if words:
         hits = collection.search_words(query, k, where)
