@@ -1,9 +1,10 @@
 """Nearly equal rows without comparing all pairs: MinHash of character 5-grams, banded, every candidate checked exactly.
 
-Similarity is the Jaccard index |A & B| / |A | B| of the sets of 5-grams (of normal forms, those of another role apart). 126 MinHash
-values make 21 bands of 6: two rows become candidates where a band agrees, which happens with probability 1 - (1 - J^6)^21, 99.8% at
-J = 0.8, 94% at 0.7, 28% at 0.5. Candidates are then compared exactly, so nothing below the threshold is reported, and at most that
-small share above it is missed. Rows whose numbers differ (sizes, years, versions) are not called alike.
+Similarity is the Jaccard index |A & B| / |A | B| of the sets of 5-grams (of normal forms, those of another role apart). MinHash values
+make b bands of r: two rows become candidates where a band agrees, which happens with probability 1 - (1 - J^r)^b. b and r follow from
+the threshold so that a pair exactly at it is found with 99.6% or more (21 bands of 6 at 0.8: 99.8%), and pairs above it more surely.
+Candidates are then compared exactly, so nothing below the threshold is reported. Rows whose numbers differ (sizes, years, versions)
+are not called alike.
 Source: Broder 1997 (MinHash); Indyk & Motwani 1998 (bands).
 """
 
@@ -16,15 +17,16 @@ from typing import Any
 import numpy as np
 
 GRAM = 5
-BANDS, ROWS = 21, 6
+SHAPES = ((0.8, 21, 6), (0.65, 31, 4), (0.5, 42, 3))  # from this threshold on: bands, MinHash values of each
+_VALUES = max(count * size for _, count, size in SHAPES)
 _U32: Any = np.uint32
 _ROLES = {"anchor": 0, "positive": 0x9E3779B1, "negative": 0x85EBCA77}
 _NUMBERS = re.compile(r"\d+")
 _ALL_PAIRS = 50  # rows of a bucket up to which all its pairs are candidates
 _dice = np.random.Generator(np.random.PCG64(20241))
-_MULTIPLY = _dice.integers(0, 2**32, BANDS * ROWS, dtype=np.uint32) | _U32(1)
-_ADD = _dice.integers(0, 2**32, BANDS * ROWS, dtype=np.uint32)
-_MIX = _dice.integers(0, 2**32, ROWS, dtype=np.uint32) | _U32(1)
+_MULTIPLY = _dice.integers(0, 2**32, _VALUES, dtype=np.uint32) | _U32(1)
+_ADD = _dice.integers(0, 2**32, _VALUES, dtype=np.uint32)
+_MIX = _dice.integers(0, 2**32, 8, dtype=np.uint32) | _U32(1)
 
 Texts = Sequence[tuple[str, str]]  # (role, normal form)
 
@@ -58,13 +60,19 @@ def grams(rows: Sequence[Texts]) -> tuple[Any, Any]:
     return values, np.concatenate([[0], ends[last - 1]])
 
 
-def bands(values: Any, starts: Any) -> Any:
-    """(rows, 21) uint32: one key a band, equal where six MinHash values are."""
-    found = np.empty((BANDS, len(starts) - 1), dtype=np.uint32)
-    for band in range(BANDS):
+def shape_for(threshold: float) -> tuple[int, int]:
+    """(bands, values of each) for a threshold of at least 0.5."""
+    return next((count, size) for least, count, size in SHAPES if threshold >= least)
+
+
+def bands(values: Any, starts: Any, shape: tuple[int, int]) -> Any:
+    """(rows, bands) uint32: one key a band, equal where all its MinHash values are."""
+    count, size = shape
+    found = np.empty((count, len(starts) - 1), dtype=np.uint32)
+    for band in range(count):
         mixed = np.zeros(len(starts) - 1, dtype=np.uint32)
-        for row in range(ROWS):
-            number = band * ROWS + row
+        for row in range(size):
+            number = band * size + row
             least = np.minimum.reduceat(values * _MULTIPLY[number] + _ADD[number], starts[:-1])
             mixed = (mixed ^ least) * _MIX[row]
             mixed ^= mixed >> _U32(15)
@@ -81,14 +89,13 @@ def jaccard(first: Any, second: Any) -> float:
 def candidates(keys: Any, alike: Any) -> tuple[Any, bool]:
     """(pairs, 2) row places that share a band, each once, the earlier first; and whether buckets were too full to pair all.
 
-    ``keys`` (N, 21). ``alike`` (N,): rows with different values are no candidates. In a bucket of more than 50 rows, each is paired
+    ``keys`` (N, bands). ``alike`` (N,): rows with different values are no candidates. In a bucket of more than 50 rows, each is paired
     with the first and with the four before it.
     """
     n = len(keys)
     found = np.empty(0, dtype=np.int64)
     capped = False
-    for band in range(BANDS):
-        key = keys[:, band]
+    for key in keys.T:
         order = np.lexsort((np.arange(n), alike, key))
         same = (key[order][1:] == key[order][:-1]) & (alike[order][1:] == alike[order][:-1])
         pairs = []

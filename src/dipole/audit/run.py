@@ -5,7 +5,8 @@ Memory grows by about 250 bytes a row whatever the texts' length; nothing is com
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,6 +70,18 @@ def report_on(source: Source, settings: Settings) -> Report:
     checks.append(Languages())
     if settings.teacher is not None:
         checks.append(Meaning(*settings.teacher))
+    with closing(near):
+        rows = _look(source, checks, empty)
+        cleaning = Cleaning()
+        findings = list(_told(source, checks, cleaning))
+    findings += between(held, settings.threshold)
+    files = ", ".join(str(path) for path in source.files)
+    notes = [f"{rows} rows of {files}; {source.columns.text()}", *(note for check in checks for note in check.notes())]
+    return Report(rows, findings, notes, cleaning.rows, cleaning.negatives)
+
+
+def _look(source: Source, checks: Sequence[Check], empty: Empty) -> int:
+    """Show every check all rows, and those it wants again; the number of rows."""
     rows = 0
     for block in source.blocks():
         usable = []
@@ -84,15 +97,17 @@ def report_on(source: Source, settings: Settings) -> Report:
     wanting = [(check, wanted) for check, wanted in wanting if wanted]
     if wanting:
         _again(source, wanting)
-    cleaning = Cleaning()
-    findings: list[Finding] = []
+    return rows
+
+
+def _told(source: Source, checks: Sequence[Check], cleaning: Cleaning) -> Iterator[Finding]:
+    """All findings; a teacher's only where content did not say the same already."""
+    told: set[tuple[str, str, int]] = set()
     for check in checks:
-        told = {(f.kind, f.file, row) for f in findings for row in f.rows} if isinstance(check, Meaning) else set()
-        findings += [f for f in check.findings(source, cleaning) if (f.kind, f.file, f.rows[0]) not in told]  # content said it already
-    findings += between(held, settings.threshold)
-    files = ", ".join(str(path) for path in source.files)
-    notes = [f"{rows} rows of {files}; {source.columns.text()}", *(note for check in checks for note in check.notes())]
-    return Report(rows, findings, notes, cleaning.rows, cleaning.negatives)
+        for finding in check.findings(source, cleaning):
+            if not (isinstance(check, Meaning) and (finding.kind, finding.file, finding.rows[0]) in told):
+                yield finding
+            told |= {(finding.kind, finding.file, row) for row in finding.rows}
 
 
 def _again(source: Source, wanting: Sequence[tuple[Check, set[int]]]) -> None:
@@ -122,7 +137,7 @@ def _held(source: Source, settings: Settings) -> list[Held]:
     for name, place in [*settings.splits.items(), *((str(Path(p).name), p) for p in settings.against)]:
         if Path(place).expanduser().resolve() in own:
             raise UsageError(f"{place} is the data itself; give another file to compare it with")
-        held.append(Held(name, _opened(place, settings)))
+        held.append(Held(name, _opened(place, settings), settings.threshold))
     return held
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from dipole.audit.check import Block, Cleaning, Once, shown
 from dipole.audit.content import key, normal
 from dipole.audit.findings import Finding
-from dipole.audit.near import BANDS, bands, grams, jaccard, numbers_of
+from dipole.audit.near import bands, grams, jaccard, numbers_of, shape_for
 from dipole.audit.source import Item, Source
 
 _MOST = 50  # texts of one bucket that are compared
@@ -25,8 +25,8 @@ class Held:
     It asks with its anchors; where its rows have scores, both texts ask. What is only ever an answer (a passage) may be in training.
     """
 
-    def __init__(self, name: str, source: Source) -> None:
-        self.name, self.source = name, source
+    def __init__(self, name: str, source: Source, threshold: float) -> None:
+        self.name, self.source, self.shape = name, source, shape_for(threshold)
         self.asked: dict[int, int] = {}  # key of a text -> row index
         self.answers: dict[int, int] = {}
         self._grams: list[Any] = []
@@ -47,17 +47,17 @@ class Held:
                 index += 1
             if new:
                 values, starts = grams([_alone(text) for text in new])
-                parts.append(bands(values, starts))
+                parts.append(bands(values, starts, self.shape))
                 self._grams += [np.unique(values[a:b]) for a, b in pairwise(starts)]
                 self._numbers += [numbers_of(_alone(text)) for text in new]
-        keys = np.concatenate(parts) if parts else np.empty((0, BANDS), dtype=np.uint32)
-        self._order = [np.argsort(keys[:, band], kind="stable") for band in range(BANDS)]
+        keys = np.concatenate(parts) if parts else np.empty((0, self.shape[0]), dtype=np.uint32)
+        self._order = [np.argsort(key, kind="stable") for key in keys.T]
         self._keys = [keys[order, band] for band, order in enumerate(self._order)]
 
     def near(self, keys: Any, values: Any, starts: Any, texts: Sequence[str], threshold: float) -> Iterator[tuple[int, int, float]]:
         """(place of a text, row index here, similarity) for each text that is nearly one that is asked with."""
         pairs: set[tuple[int, int]] = set()
-        for band in range(BANDS):
+        for band in range(self.shape[0]):
             low = np.searchsorted(self._keys[band], keys[:, band])
             high = np.searchsorted(self._keys[band], keys[:, band], side="right")
             for place in np.flatnonzero(high > low).tolist():
@@ -90,7 +90,7 @@ class Leaks(Once):
             return
         texts = [text for _, _, text in flat]
         values, starts = grams([_alone(text) for text in texts])
-        banded = bands(values, starts)
+        banded = bands(values, starts, shape_for(self.threshold))
         told: dict[tuple[int, int], str] = {}
         for number, held in enumerate(self.held):
             for index, role, text in flat:

@@ -12,7 +12,7 @@ import numpy as np
 from dipole.audit.check import Block, Cleaning
 from dipole.audit.content import key
 from dipole.audit.findings import Finding
-from dipole.audit.near import BANDS, bands, candidates, grams, jaccard, numbers_of
+from dipole.audit.near import bands, candidates, grams, jaccard, numbers_of, shape_for
 from dipole.audit.source import Source
 
 
@@ -24,7 +24,7 @@ class NearRows:
     """
 
     def __init__(self, threshold: float) -> None:
-        self.threshold = threshold
+        self.threshold, self.shape = threshold, shape_for(threshold)
         self.at, self.alike, self.pair, self.whole = (array("q") for _ in range(4))
         self.bands: list[Any] = []
         self.pairs: Any = None
@@ -41,12 +41,12 @@ class NearRows:
             self.alike.append(key(numbers_of(texts), item.label, item.score))
             self.pair.append(key(*(f"{role}\x1e{text}" for role, text in texts if role != "negative")))
             self.whole.append(key(*(f"{role}\x1e{text}" for role, text in texts)))
-        self.bands.append(bands(*grams([texts for _, _, texts in block])))
+        self.bands.append(bands(*grams([texts for _, _, texts in block]), self.shape))
 
     def wants(self) -> Collection[int]:
         at = np.frombuffer(self.at, dtype=np.int64)
         alike, pair, whole = (np.frombuffer(a, dtype=np.int64) for a in (self.alike, self.pair, self.whole))
-        keys = np.concatenate(self.bands) if self.bands else np.empty((0, BANDS), dtype=np.uint32)
+        keys = np.concatenate(self.bands) if self.bands else np.empty((0, self.shape[0]), dtype=np.uint32)
         self.bands = []
         _, first = np.unique(np.stack([whole, alike], 1), axis=0, return_index=True)  # exact copies are another finding
         kept = np.sort(first)
@@ -88,6 +88,10 @@ class NearRows:
 
     def notes(self) -> list[str]:
         return []
+
+    def close(self) -> None:
+        """Delete the temporary file."""
+        self._grams.close()
 
     def _read(self, row: int) -> Any:
         offset, length = self._where[row]
