@@ -38,11 +38,11 @@ def run(
         dipole train clip-pairs --data mined.jsonl --out runs/hard
     """
     from dipole.core.errors import DataError
+    from dipole.core.files import replace_text
     from dipole.evaluate.report import write_json
     from dipole.modality.load import open_encoder
     from dipole.rows.open import open_rows
     from dipole.search.mine import Mine
-    from dipole.train.log import replace_text
     from dipole.views.take import as_list
 
     chosen = Mine(count, depth, skip, share or None, margin, max_score, pick, seed)
