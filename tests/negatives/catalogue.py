@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dipole.encoders.momentum import Momentum
+from dipole.losses import Distilled, InfoNCE, SigLIP
 from dipole.negatives.queue import Queue
+from dipole.negatives.twin_teacher import TwinTeacher
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,7 @@ class Case:
     make: Callable[[], Any]
     before: Callable[[], tuple[Any, ...]] = tuple
     around: Callable[[Any], Any] = lambda encoder: encoder
+    losses: tuple[Any, ...] = (InfoNCE(temperature=1.0, two_sided=True), SigLIP(temperature=1.0))
     exempt: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -26,5 +29,12 @@ CASES = {
     "queue": Case(lambda: Queue(size=18)),
     "queue of the momentum encoder": Case(lambda: Queue(size=18), around=moving),
     "queue of a side the views do not have": Case(lambda: Queue(size=18, of="queries_twin"), around=moving),
+    "twin_teacher": Case(
+        TwinTeacher,
+        before=lambda: (Queue(size=18),),
+        around=moving,
+        losses=(Distilled(temperature=1.0, teacher_temperature=1.0),),
+        exempt={"test_it_makes_a_difference": "without the teacher's channel the loss that reads it refuses to run"},
+    ),
     "queue that starts late": Case(lambda: Queue(size=18, start=1)),
 }
