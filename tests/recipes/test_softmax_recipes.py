@@ -140,3 +140,14 @@ def test_a_higher_temperature_is_less_uniform_and_more_tolerant(seed: int) -> No
         kept.append(diagnostics.tolerance(vectors, labels))
     assert spread[0] < spread[1] - 0.05 and spread[1] < spread[2] - 0.1
     assert kept[0] < kept[1] - 0.04 and kept[1] < kept[2] - 0.04
+
+
+def test_a_locked_image_tower_stays_what_it_was(tmp_path: Path) -> None:
+    """arXiv:2111.07991: the text tower moves towards it; nothing moves it, not even weight decay."""
+    recipe = recipe_of("lit", 1, step={"max_steps": 5})
+    encoder: Any = recipe.encoder
+    before = {name: p.clone() for name, p in encoder.named_parameters()}
+    trained(recipe, tmp_path)
+    moved = {name for name, p in encoder.named_parameters() if not torch.equal(p, before[name])}
+    assert any(name.startswith("encoder.text.") for name in moved)
+    assert not [name for name in moved if name.startswith(("twin.", "encoder.image.")) or "projections.image" in name]
