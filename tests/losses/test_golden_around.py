@@ -15,6 +15,7 @@ from dipole.losses import (
     InfoNCE,
     KeysAsk,
     LearnedWeights,
+    OwnOnly,
     PerPositive,
     SupCon,
     WithoutSimilar,
@@ -235,3 +236,35 @@ def test_a_heavier_own_negative_is_simcses():
     channel = Channel(torch.arange(n), torch.cat([torch.full((n,), -1), torch.arange(n)]), own)
     pairs = replace(Pairs.aligned(z, z_pos, score=Cosine()).with_negatives(z_neg), channels={"own": channel}, weighing=("own",))
     case.agrees(InfoNCE(temperature=case.hyper["temperature"])(pairs).mean(), z=z, z_pos=z_pos, z_neg=z_neg)
+
+
+def test_own_negatives_and_a_momentum_teacher_are_deglas_paper():
+    case = Case("degla__CLIPloss_DeGLA__base")
+    hyper = case.hyper
+    image, text, neg = case.leaves("image", "text", "neg")
+    taught = {name: case.array(f"in_t_{name}") for name in ("image", "text", "neg")}
+    owner = torch.arange(len(image)).repeat_interleave(hyper["neg_per_sample"])
+
+    def owned(queries, keys):
+        known = replace(Pairs.aligned(queries, keys), cols={"owner": torch.arange(len(queries))})
+        return known.with_negatives(neg, cols={"owner": owner})
+
+    contrast = InfoNCE(temperature=1 / hyper["logit_scale"])
+    overall = (contrast(owned(image, text)).mean() + KeysAsk(contrast)(owned(image, text)).mean()) / 2
+    by_image = OwnOnly(contrast)(owned(image, text)).mean()
+    by_text = OwnOnly(InfoNCE(temperature=1 / hyper["tgc_scale"]))(owned(text, taught["text"])).mean()
+    apart = sum((live - taught[name]).square().sum() for name, live in (("image", image), ("text", text), ("neg", neg)))
+    total = overall + hyper["igc_weight"] * by_image + hyper["tgc_weight"] * by_text + hyper["distill_weight"] * apart
+    case.agrees(total, value="paper_value", grad="paper_grad_", image=image, text=text, neg=neg)
+
+
+def test_smoothed_infonce_of_augmented_pairs_is_clip_rockets():
+    case = Case("clip_rocket__CL2LLoss__total")
+    hyper = case.hyper
+    z_image, z_text, h_image, h_text = case.leaves("zI", "zT", "hI", "hT")
+    views = hyper["num_augs"]
+    whole = InfoNCE(temperature=1 / hyper["logit_scale"], two_sided=True)
+    part = InfoNCE(temperature=1 / hyper["h_logit_scale"], two_sided=True, label_smoothing=hyper["label_smoothing"])
+    local = sum(part(Pairs.aligned(a, b, score=Cosine())).mean() for a in h_image for b in h_text) / views**2
+    total = (whole(Pairs.aligned(z_image, z_text, score=Cosine())).mean() + views * local) / (1 + views)
+    case.agrees(total, zI=z_image, zT=z_text, hI=h_image, hT=h_text)

@@ -101,6 +101,15 @@ def photos(folder: Path) -> Path:
     return folder
 
 
+def test_some_captions_of_digits_can_be_wrong() -> None:
+    rows, honest = list(Digits(wrong=0.3)), list(Digits())
+    said = [next(d for d, name in enumerate(NAMES) if name in row["positive"].split() or str(d) in row["positive"].split()) for row in rows]
+    share = sum(d != row["label"] for d, row in zip(said, rows, strict=True)) / len(rows)
+    assert 0.26 < share < 0.34
+    assert [row["label"] for row in rows] == [row["label"] for row in honest]
+    assert Digits(wrong=0.0).fingerprint == Digits().fingerprint != Digits(wrong=0.3).fingerprint
+
+
 def test_a_folder_of_classes(tmp_path: Path) -> None:
     rows = Folder(path=str(photos(tmp_path / "photos")))
     assert [(row["label"], row["class"], row["positive"]) for row in rows] == [(0, "red_car", "red car")] * 3 + [(1, "sky", "sky")] * 3

@@ -11,6 +11,7 @@ import torch
 
 from dipole.core.errors import CheckpointError, DataError
 from dipole.modality.toy.encoders.bag import Bag
+from dipole.modality.toy.rows.graded import Graded
 from dipole.modality.toy.rows.sentences import SLOTS, Sentences
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -75,3 +76,13 @@ def test_bag_is_saved_and_loaded(tmp_path: Path) -> None:
         Bag.load(tmp_path)
     with pytest.raises(DataError, match="must be a text"):
         bag.prepare([1])
+
+
+def test_grades_count_the_slots_that_say_the_same() -> None:
+    word = {w: (slot, value) for slot, values in enumerate(SLOTS) for value, words in enumerate(values) for w in words}
+    rows = list(Graded(40, seed=3))
+    for row in rows:
+        meanings = [{word[w] for w in row[side].split() if w in word} for side in ("anchor", "positive")]
+        assert row["score"] == len(meanings[0] & meanings[1])
+    assert [row["score"] for row in rows[:5]] == [1.0, 2.0, 3.0, 4.0, 1.0]
+    assert Graded(40, seed=3).fingerprint == Graded(40, seed=3).fingerprint != Graded(40, seed=4).fingerprint

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -67,16 +70,25 @@ def test_the_paper_is_described(name: str) -> None:
     assert paper["deviations"]
 
 
+def places(where: str, entry: Mapping[str, Any]) -> Iterator[str]:
+    """Where the numbers of an entry stand, those of parts inside parts too."""
+    for key, value in entry.items():
+        if isinstance(value, Mapping):
+            yield from places(f"{where}.{key}", value)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield f"{where}.{key}"
+
+
 @pytest.mark.parametrize(("name", "variant"), TRAINABLE)
 def test_every_number_has_an_origin_and_every_origin_a_number(name: str, variant: str) -> None:
     spec = load(name, variant)
-    numbers = {
-        f"{slot}.{number}.{key}" if slot in ("losses", "regularizers") else f"{slot}.{key}"
-        for slot, entries in spec.parts.items()
-        for number, entry in enumerate(entries)
-        for key, value in entry.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-    }
+    numbers = set(
+        itertools.chain.from_iterable(
+            places(f"{slot}.{number}" if slot in ("losses", "regularizers") else slot, entry)
+            for slot, entries in spec.parts.items()
+            for number, entry in enumerate(entries)
+        )
+    )
     assert numbers
     for place in numbers:
         assert any(fnmatch(place, pattern) for pattern in spec.origin), f"{place} has no origin"
@@ -89,7 +101,8 @@ def test_it_is_checked_built_and_stepped(name: str, variant: str, tmp_path: Path
     spec = load(name, variant)
     check(spec, complete=False)
     data = tmp_path / "rows.jsonl"
-    rows = [{"anchor": f"a {i} b", "positive": f"b {i} a", "negative": f"c {i}", "label": i % 3} for i in range(24)]
+    one = {"anchor": "a {} b", "positive": "b {} a", "negative": "c {}"}
+    rows = [{**{k: v.format(i) for k, v in one.items()}, "label": i % 3, "score": float(i % 4 + 1)} for i in range(24)]
     data.write_text("".join(json.dumps(r) + "\n" for r in rows))
     step = {"batch_size": 8, "micro_batch_size": 4, "max_steps": 2}
     if spec.parts["rows"][0]["use"] == "file":

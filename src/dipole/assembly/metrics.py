@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -18,26 +19,39 @@ from dipole.core.protocols import Row
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Test rows as vectors. ``anchors`` (N, d); ``positives`` (N, d) and ``labels`` (N,) int64 where the rows have them."""
+    """Test rows as vectors: each column is encoded when a metric first asks for it."""
 
-    anchors: torch.Tensor
-    positives: torch.Tensor | None
-    labels: torch.Tensor | None
+    encoder: Any
+    rows: Sequence[Row]
 
-    def need(self, field: str) -> torch.Tensor:
-        """The field. Raises DataError where the rows have none."""
-        value: torch.Tensor | None = getattr(self, field)
-        if value is None:
-            raise DataError(f"the small run's test rows have no {field[:-1]}, which the metric reads")
-        return value
+    @cached_property
+    def anchors(self) -> torch.Tensor:
+        """(N, d): ``anchor`` as a query."""
+        return self._encoded("anchor", "queries")
 
+    @cached_property
+    def positives(self) -> torch.Tensor:
+        """(N, d): ``positive`` as a key. Raises DataError where the rows have none."""
+        return self._encoded("positive", "keys")
 
-def encoded(encoder: Any, rows: Sequence[Row]) -> Seen:
-    """The rows of a small run's test, encoded: ``anchor`` as a query, ``positive`` as a key, ``label`` as it is."""
-    anchors = encoder.encode([row["anchor"] for row in rows], side="queries")
-    positives = encoder.encode([row["positive"] for row in rows], side="keys") if "positive" in rows[0] else None
-    labels = torch.tensor([row["label"] for row in rows]) if isinstance(rows[0].get("label"), int) else None
-    return Seen(anchors, positives, labels)
+    @cached_property
+    def labels(self) -> torch.Tensor:
+        """(N,) int64. Raises DataError where the rows have none."""
+        return torch.tensor([self._of(row, "label") for row in self.rows])
+
+    @cached_property
+    def grades(self) -> torch.Tensor:
+        """(N,) float64: ``score``. Raises DataError where the rows have none."""
+        return torch.tensor([self._of(row, "score") for row in self.rows], dtype=torch.float64)
+
+    def _encoded(self, column: str, side: str) -> torch.Tensor:
+        vectors: torch.Tensor = self.encoder.encode([self._of(row, column) for row in self.rows], side=side)
+        return vectors
+
+    def _of(self, row: Row, column: str) -> Any:
+        if column not in row:
+            raise DataError(f"the small run's test rows have no {column}, which the metric reads", column=column)
+        return row[column]
 
 
 def uniformity(seen: Seen) -> float:
@@ -47,34 +61,34 @@ def uniformity(seen: Seen) -> float:
 
 def alignment(seen: Seen) -> float:
     """``dipole.diagnostics.alignment`` of anchors and positives; lower is closer."""
-    return diagnostics.alignment(seen.anchors.double(), seen.need("positives").double())
+    return diagnostics.alignment(seen.anchors.double(), seen.positives.double())
 
 
 def recall_at_1(seen: Seen) -> float:
     """Share of anchors whose own positive scores highest."""
-    found = (seen.anchors @ seen.need("positives").T).argmax(1)
+    found = (seen.anchors @ seen.positives.T).argmax(1)
     return float((found == torch.arange(len(found))).double().mean())
 
 
 def nearest_label(seen: Seen) -> float:
     """Share of anchors whose nearest other anchor (cosine) has the same label."""
     unit = torch.nn.functional.normalize(seen.anchors.double(), dim=-1)
-    labels = seen.need("labels")
+    labels = seen.labels
     found = (unit @ unit.T).fill_diagonal_(-torch.inf).argmax(1)
     return float((labels[found] == labels).double().mean())
 
 
 def match_label(seen: Seen) -> float:
     """Share of anchors whose highest scoring positive, of all rows, has the anchor's label."""
-    labels = seen.need("labels")
-    found = (seen.anchors @ seen.need("positives").T).argmax(1)
+    labels = seen.labels
+    found = (seen.anchors @ seen.positives.T).argmax(1)
     return float((labels[found] == labels).double().mean())
 
 
 def knn_accuracy(seen: Seen) -> float:
     """Share of anchors whose 5 nearest other anchors (cosine) vote for their label; nearer ones count more (weight: the cosine)."""
     unit = torch.nn.functional.normalize(seen.anchors.double(), dim=-1)
-    labels = seen.need("labels")
+    labels = seen.labels
     near, who = (unit @ unit.T).fill_diagonal_(-torch.inf).topk(min(5, len(unit) - 1), dim=1)
     votes = torch.zeros(len(unit), int(labels.max()) + 1, dtype=torch.float64).scatter_add_(1, labels[who], near.clamp(min=0) + 1e-9)
     return float((votes.argmax(1) == labels).double().mean())
@@ -82,7 +96,7 @@ def knn_accuracy(seen: Seen) -> float:
 
 def probe_accuracy(seen: Seen) -> float:
     """Accuracy of a linear classifier, ridge regression on one-hot labels, each fifth of the rows tested with the other four."""
-    labels = seen.need("labels")
+    labels = seen.labels
     wanted = torch.nn.functional.one_hot(labels).double()
     inputs = torch.cat([seen.anchors.double(), torch.ones(len(labels), 1, dtype=torch.float64)], 1)
     right = 0
@@ -95,6 +109,20 @@ def probe_accuracy(seen: Seen) -> float:
     return right / len(labels)
 
 
+def spearman(seen: Seen) -> float:
+    """Rank correlation of the scores of anchor and positive with the rows' grades (``score``)."""
+    scores = (seen.anchors.double() * seen.positives.double()).sum(1)
+    ranks = [_ranks(x) - (len(scores) - 1) / 2 for x in (scores, seen.grades)]
+    return float((ranks[0] * ranks[1]).sum() / (ranks[0].norm() * ranks[1].norm()))
+
+
+def _ranks(values: torch.Tensor) -> torch.Tensor:
+    """From 0, equal values sharing the mean of their ranks."""
+    _, group, size = values.unique(return_inverse=True, return_counts=True)
+    ranks: torch.Tensor = (size.cumsum(0) - (size + 1).double() / 2)[group]
+    return ranks
+
+
 METRICS: Mapping[str, Callable[[Seen], float]] = {
     "uniformity": uniformity,
     "alignment": alignment,
@@ -103,4 +131,5 @@ METRICS: Mapping[str, Callable[[Seen], float]] = {
     "match-label": match_label,
     "knn-accuracy": knn_accuracy,
     "probe-accuracy": probe_accuracy,
+    "spearman": spearman,
 }

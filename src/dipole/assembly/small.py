@@ -20,7 +20,7 @@ from typing import Any
 
 from dipole.assembly.build import build
 from dipole.assembly.discover import find
-from dipole.assembly.metrics import METRICS, encoded
+from dipole.assembly.metrics import METRICS, Seen
 from dipole.assembly.spec import Spec
 from dipole.core.errors import UnknownNameError, UsageError
 from dipole.core.protocols import Row
@@ -85,6 +85,6 @@ def _trained(spec: Spec, folder: Path, seed: int, metric: str) -> tuple[float, f
     recipe = build(spec.changed({"step": {"seed": seed, "save_steps": 0}}, "small run"))
     given = dict(spec.small["test"])
     rows: Sequence[Row] = list(find("rows", given.pop("use")).load()(**given))
-    before = METRICS[metric](encoded(recipe.encoder, rows))
+    before = METRICS[metric](Seen(recipe.encoder, rows))
     train(recipe, folder, show=False)
-    return before, METRICS[metric](encoded(recipe.encoder, rows))
+    return before, METRICS[metric](Seen(recipe.encoder, rows))

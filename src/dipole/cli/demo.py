@@ -28,9 +28,9 @@ def run(
     from dataclasses import replace
 
     from dipole.core.errors import UsageError
+    from dipole.core.files import replace_text
     from dipole.demo.run import run_demo
     from dipole.demo.settings import FAST, FULL
-    from dipole.train.log import replace_text
 
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise UsageError(f"--json {json_file}: there is no such folder")

@@ -223,7 +223,7 @@ def _figures(values: Mapping[str, Any]) -> str:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    from dipole.train.log import replace_text
+    from dipole.core.files import replace_text
 
     replace_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,60 +39,73 @@ def files_of(path: Path, any_ending: bool = False) -> list[Path]:
     return [path]
 
 
-def records(path: Path, header: bool = True, kind: str = "") -> Iterator[Record]:
+Broken = Callable[[DataError], None]
+
+
+def records(path: Path, header: bool = True, kind: str = "", broken: Broken | None = None) -> Iterator[Record]:
     """(line number from 1, column -> value) for each record.
 
-    Raises DataError with the line for bytes that are not UTF-8, broken JSON, a row of another length than the header.
+    Raises DataError with the line for bytes that are not UTF-8, broken JSON, a row of another length than the header; with
+    ``broken``, that is called with the error instead and reading goes on after the line (an open quote takes all that follows).
     """
     kind = kind or FORMATS[path.suffix.lower()]
     if kind == "parquet":
         return _parquet(path)
     if kind == "jsonl":
-        return _jsonl(path)
+        return _jsonl(path, broken or _raise)
     if kind == "txt":
-        return ((line, {"text": text}) for line, text in lines(path) if text.strip())
-    return _separated(path, kind, header)
+        return ((line, {"text": text}) for line, text in lines(path, broken) if text.strip())
+    return _separated(path, kind, header, broken or _raise)
 
 
-def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(line number from 1, text without its line break)."""
+def _raise(error: DataError) -> None:
+    raise error
+
+
+def lines(path: Path, broken: Broken | None = None) -> Iterator[tuple[int, str]]:
+    """(line number from 1, text without its line break). A line that is not UTF-8 counts as empty where ``broken`` is given."""
     with open(path, "rb") as file:
         for number, raw in enumerate(file, 1):
             try:
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                raise DataError(
-                    f"the bytes are not UTF-8 from byte {error.start + 1} of the line on",
-                    path=path,
-                    line=number,
-                    value=raw[error.start : error.start + 8],
-                    remedy="convert the file, for example with: iconv -f latin1 -t utf-8",
-                ) from None
+                (broken or _raise)(
+                    DataError(
+                        f"the bytes are not UTF-8 from byte {error.start + 1} of the line on",
+                        path=path,
+                        line=number,
+                        value=raw[error.start : error.start + 8],
+                        remedy="convert the file, for example with: iconv -f latin1 -t utf-8",
+                    )
+                )
+                text = ""
             yield number, text.rstrip("\r\n")
 
 
-def _jsonl(path: Path) -> Iterator[Record]:
-    for number, text in lines(path):
+def _jsonl(path: Path, broken: Broken) -> Iterator[Record]:
+    for number, text in lines(path, broken):
         if not text.strip():
             continue
         try:
             value = json.loads(text)
         except json.JSONDecodeError as error:
             remedy = "write one object a line, not one array" if text.lstrip().startswith("[") else "each line must be one JSON object"
-            raise DataError(f"no JSON: {error.msg} at character {error.colno}", path=path, line=number, remedy=remedy) from None
+            broken(DataError(f"no JSON: {error.msg} at character {error.colno}", path=path, line=number, remedy=remedy))
         except RecursionError:
-            raise DataError("JSON nested too deep", path=path, line=number) from None
-        if not isinstance(value, dict):
-            raise DataError("each line must be one JSON object", path=path, line=number, value=value)
-        yield number, value
+            broken(DataError("JSON nested too deep", path=path, line=number))
+        else:
+            if isinstance(value, dict):
+                yield number, value
+            else:
+                broken(DataError("each line must be one JSON object", path=path, line=number, value=value))
 
 
-def _separated(path: Path, kind: str, header: bool) -> Iterator[Record]:
+def _separated(path: Path, kind: str, header: bool, broken: Broken) -> Iterator[Record]:
     csv.field_size_limit(2**31 - 1)
     at = [0]  # the line read last
 
     def feed() -> Iterator[str]:
-        for at[0], text in lines(path):
+        for at[0], text in lines(path, None if broken is _raise else broken):
             yield text + "\n"
 
     if kind == "csv":
@@ -107,7 +120,11 @@ def _separated(path: Path, kind: str, header: bool) -> Iterator[Record]:
         except StopIteration:
             return
         except csv.Error as error:
-            raise DataError(f"no CSV: {error}", path=path, line=start, remedy="a quoted field must end with a quote") from None
+            broken(DataError(f"no CSV: {error}", path=path, line=start, remedy="a quoted field must end with a quote"))
+            if "unexpected end" in str(error):  # a quote is open until the end of the file
+                return
+            start = at[0] + 1
+            continue
         number, start = start, at[0] + 1
         if not fields or fields == [""]:
             continue
@@ -118,7 +135,8 @@ def _separated(path: Path, kind: str, header: bool) -> Iterator[Record]:
                 continue
         if len(fields) != len(names):
             rule = f"a row must have {len(names)} fields as the first row has"
-            raise DataError(rule, path=path, line=number, value=len(fields), remedy=_ragged_remedy(kind))
+            broken(DataError(rule, path=path, line=number, value=len(fields), remedy=_ragged_remedy(kind)))
+            continue
         yield number, dict(zip(names, fields, strict=True))
 
 

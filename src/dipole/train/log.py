@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from dipole.core.errors import CheckpointError
 from dipole.core.extras import need
+from dipole.core.files import replace_text
 
 
 class Log:
@@ -44,19 +44,6 @@ def read(path: Path) -> list[dict[str, Any]]:
             if number < len(lines):
                 raise CheckpointError(f"{path}:{number}: is not valid JSON; delete the file to go on without the earlier log") from error
     return records
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class Progress:

@@ -28,6 +28,7 @@ from torch import nn
 
 from dipole.core.errors import CheckpointError, DipoleError, UsageError
 from dipole.core.extras import need
+from dipole.core.files import replace_text
 from dipole.core.protocols import Batch
 from dipole.train import checkpoint as ckpt
 from dipole.train.batches import share
@@ -35,14 +36,13 @@ from dipole.train.cache import Done
 from dipole.train.doctor.locate import first_bad
 from dipole.train.doctor.watch import Doctor
 from dipole.train.interrupts import interrupts
-from dipole.train.log import Log, Progress, replace_text
-from dipole.train.objective import Objective
+from dipole.train.log import Log, Progress
 from dipole.train.ranks import average_gradients, objective_of, total
 from dipole.train.recipe import Recipe
 from dipole.train.record import record_of
 from dipole.train.rng import RandomState, seed_everything
 from dipole.train.rows import Joined
-from dipole.train.step import Tower, backward, encode_with
+from dipole.train.step import Objective, Tower, backward, encode_with
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 
 from dipole.core.errors import ParameterError
 from dipole.core.extras import need
-from dipole.core.part import at_least, choice, part
+from dipole.core.part import at_least, between, choice, part
 from dipole.core.protocols import Row
 
 __all__ = ["Digits"]
@@ -31,6 +31,7 @@ class Digits:
     part: str = choice(("train", "test", "all"), "train", "the first four fifths, the last fifth, or both")
     count: int = at_least(0, 0, "how many rows, from the start of the part; 0: all")
     seed: int = at_least(0, 0, "decides the wording of the captions")
+    wrong: float = between(0.0, 1.0, 0.0, "share of captions that name another digit, as on the web; labels stay right")
 
     def __post_init__(self) -> None:
         found: Any = need("sklearn.datasets", "image", "image.digits").load_digits()
@@ -42,7 +43,8 @@ class Digits:
         chance = random.Random(self.seed)
         rows = []
         for image, label in zip(grey, found.target[list(places)].tolist(), strict=True):
-            name = NAMES[label] if chance.random() < 0.5 else str(label)
+            told = (label + chance.randrange(1, 10)) % 10 if self.wrong and chance.random() < self.wrong else label
+            name = NAMES[told] if chance.random() < 0.5 else str(told)
             rows.append({"anchor": image, "positive": chance.choice(WORDINGS).format(name), "label": label})
         digest = hashlib.sha256(grey.numpy().tobytes() + repr([row["positive"] for row in rows]).encode())
         vars(self).update(_rows=rows, _fingerprint=digest.hexdigest())

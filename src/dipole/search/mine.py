@@ -1,0 +1,128 @@
+"""Mined hard negatives: near a query by some model, but not so near that they are likely right answers.
+
+For each query the ``depth`` nearest documents are looked at, best first, and a document is passed over that is
+
+    one of the query's own positives, or equal to one, or equal to the query     always
+    ranked before ``skip``                                                      rank window
+    scored above ``max_score``                                                  s > c
+    scored above positive - ``margin``                                          s > s+ - m
+    scored above ``share`` of the positive                                      s > p s+, for s+ > 0
+
+s+ is the query's best positive. Of what is left the first ``count`` are taken, or ``count`` drawn by chance. A row may end up
+with fewer, or none. Source: top-k with a share of the positive is TopK-PercPos of NV-Retriever, arXiv:2407.15831, section 3.
+
+Shapes: N queries, M documents, (N, d) and (M, d) vectors. Memory O(N depth + block) by the engine's streamed top-k.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from dipole.core.errors import DataError
+from dipole.core.part import at_least, between, choice, optional, part, real
+from dipole.pairwise.topk import topk_search
+
+__all__ = ["Mine", "Mined"]
+
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Mined:
+    """``negatives``: per query (document, score), best first. ``passed_over``: rule -> documents, within ``depth``.
+
+    ``above``: queries for which some document that is not known to be positive scores above the positive: each a mistake of
+    the model or a false negative in waiting. ``short``: queries with fewer than were asked for.
+    """
+
+    negatives: tuple[tuple[tuple[int, float], ...], ...]
+    passed_over: Mapping[str, int]
+    above: int
+    short: int
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        n = len(self.negatives)
+        found = sum(map(len, self.negatives))
+        parts = ", ".join(f"{number} {rule}" for rule, number in self.passed_over.items() if number)
+        return (
+            f"{found} negatives for {n} rows, {self.short} rows have fewer than asked for. In {self.above} rows ({self.above / n:.1%}) a "
+            f"document not known as an answer scores above the answer: look at some. Passed over: {parts or 'none'}."
+        )
+
+
+@part
+class Mine:
+    """How negatives are chosen. See the module's text."""
+
+    count: int = at_least(1, 5, "negatives a row, at most")
+    depth: int = at_least(1, 100, "how many of the nearest documents are looked at")
+    skip: int = at_least(0, 0, "the first so many ranks are passed over, positives not counted")
+    share: float | None = optional(between(0.0, 1.0, 0.95, "of the positive's score that a negative may have at most"))
+    margin: float | None = optional(real(0.0, "that a negative's score must stay below the positive's"))
+    max_score: float | None = optional(real(1.0, "that a negative may have"))
+    pick: str = choice(("top", "random"), "top", "the hardest of what is left, or by chance")
+    seed: int = at_least(0, 0, "of the chance")
+
+    def __call__(
+        self,
+        queries: torch.Tensor,
+        documents: torch.Tensor,
+        positives: Sequence[Sequence[int]],
+        equal_to_query: Sequence[int] | None = None,
+    ) -> Mined:
+        """``positives[i]``: the documents of query i; ``equal_to_query[i]``: the document with its very content, or -1.
+
+        Documents must differ in content. Raises DataError for a query without a positive, and for vectors of two lengths.
+        """
+        if queries.shape[1:] != documents.shape[1:]:
+            raise DataError("mine: queries and documents must have vectors of one length", value=(queries.shape[1], documents.shape[1]))
+        if len(positives) != len(queries):
+            raise DataError("mine: every query needs its positives", value=(len(queries), len(positives)))
+        lonely = next((i for i, own in enumerate(positives) if not own), None)
+        if lonely is not None:
+            raise DataError(f"mine: query {lonely} has no positive, so nothing tells its negatives", remedy="leave it out")
+        generator = torch.Generator().manual_seed(self.seed)
+        passed = dict.fromkeys(("in the first ranks", "above the highest score", "too near to the positive"), 0)
+        rows: list[tuple[tuple[int, float], ...]] = []
+        above = 0
+        for start in range(0, len(queries), _BLOCK):
+            mine = queries[start : start + _BLOCK]
+            own = [set(p) for p in positives[start : start + len(mine)]]
+            widest = self.depth + max(map(len, own)) + 1
+            top = topk_search(mine, documents, min(widest, len(documents)))
+            for place, (scores, ids) in enumerate(zip(top.values.tolist(), top.ids.tolist(), strict=True)):
+                at = start + place
+                best = max(float(mine[place] @ documents[d]) for d in own[place])
+                barred = own[place] | ({equal_to_query[at]} if equal_to_query is not None else set())
+                found = [(d, s) for d, s in zip(ids, scores, strict=True) if d >= 0 and d not in barred][: self.depth]
+                above += bool(found) and found[0][1] > best
+                rows.append(self._chosen(found, best, passed, generator))
+        return Mined(tuple(rows), passed, above, sum(len(row) < self.count for row in rows))
+
+    def _chosen(
+        self, found: Sequence[tuple[int, float]], best: float, passed: dict[str, int], generator: torch.Generator
+    ) -> tuple[tuple[int, float], ...]:
+        highest = math.inf if self.max_score is None else self.max_score
+        near = best - self.margin if self.margin is not None else math.inf
+        if self.share is not None and best > 0:
+            near = min(near, self.share * best)
+        left = []
+        for rank, (document, score) in enumerate(found):
+            if rank < self.skip:
+                passed["in the first ranks"] += 1
+            elif score > highest:
+                passed["above the highest score"] += 1
+            elif score > near:
+                passed["too near to the positive"] += 1
+            else:
+                left.append((document, score))
+        if self.pick == "random" and len(left) > self.count:
+            kept = torch.randperm(len(left), generator=generator)[: self.count].sort().values.tolist()
+            left = [left[k] for k in kept]
+        return tuple(left[: self.count])
