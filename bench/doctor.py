@@ -1,7 +1,7 @@
 """What the doctor adds to a step: the same run with readings every ten steps, and without, interleaved; toy.bag and minilm.
 
-    python -m bench.doctor            writes bench/results/doctor.json
-    python -m bench.doctor --quick    fewer rounds, nothing written
+    python -m bench.doctor                  writes bench/results/doctor.json
+    python -m bench.doctor --rounds 1       fewer rounds: toy.bag is measured three times as often as minilm
 
 toy.bag is the worst case: an encoder so small that a step takes milliseconds. Both runs write the same log; the one without a doctor
 reads nothing and judges nothing. ``added share`` is the median over rounds of the two runs' difference in mean step time;
@@ -107,17 +107,16 @@ def measured(recipe: str, name: str, rounds: int) -> dict[str, Any]:
 def main() -> None:
     """Measure every recipe with every encoder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     cases = []
     for name in CASES:
         for recipe in RECIPES:
-            rounds = (3 if name == "toy.bag" else 1) if arguments.quick else (15 if name == "toy.bag" else 5)
+            rounds = 3 * arguments.rounds if name == "toy.bag" else arguments.rounds
             cases.append(found := measured(recipe, name, rounds))
             step, added, own = found["seconds a step without"], found["added share"], found["own share"]
             print(f"{name:8} {recipe:10} {step * 1000:8.2f} ms a step, the doctor adds {added:+.2%}, by its own clock {own:.2%}")
-    if not arguments.quick:
-        print(f"written: {write('doctor.json', {**circumstances('sentence-transformers'), 'every': 10, 'cases': cases}).name}")
+    print(f"written: {write('doctor.json', {**circumstances('sentence-transformers'), 'every': 10, 'cases': cases}).name}")
 
 
 if __name__ == "__main__":

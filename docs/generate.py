@@ -184,10 +184,39 @@ def doctor() -> str:
     return "\n".join([*rows, "", f"Readings every {found['every']} steps; {where}. `python -m bench.doctor`"])
 
 
+def audit() -> str:
+    """What an audit costs, as measured."""
+    path = ROOT / "bench" / "results" / "audit.json"
+    if not path.exists():
+        return ""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows = ["| rows | file | time | most memory |", "|---|---|---|---|"]
+    for size in found["sizes"]:
+        cells = f"{size['rows']:,} | {size['file bytes'] / 2**20:.0f} MiB | {size['seconds']:.0f} s | {size['peak bytes'] / 2**20:.0f} MiB"
+        rows.append(f"| {cells} |")
+    where = f"one process on an {found['machine']['cpu']}, {found['date']}"
+    return "\n".join([*rows, "", f"{found['bytes a row']:.0f} bytes a row beyond the start; {where}. `python -m bench.audit`"])
+
+
+def language() -> str:
+    """How often the language of a sentence is named rightly, as measured."""
+    path = ROOT / "bench" / "results" / "language.json"
+    if not path.exists():
+        return ""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows = ["| Tatoeba's sentences | languages | right | sure | right where sure |", "|---|---|---|---|---|"]
+    for name in ("common languages", "all known languages"):
+        one = found[name]
+        right, sure, both = one["right, mean over languages"], one["sure, mean over languages"], one["right where sure"]
+        rows.append(f"| {name} | {one['languages']} | {right:.1%} | {sure:.1%} | {both:.1%} |")
+    return "\n".join([*rows, "", f"Sentences of about eight words, lines nobody looked at; {found['date']}. `python -m bench.language`"])
+
+
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"commands": commands, "demo": demo, "engine-short": engine_short},
     "docs/recipes.md": {"recipes": recipes, "tags": tags},
     "docs/evaluate.md": {"kinds": kinds, "suite": suite, "reference": reference, "definitions": definitions},
+    "docs/audit.md": {"audit": audit, "language": language},
     "docs/doctor.md": {"doctor": doctor},
     "docs/engine.md": {"engine": engine, **{name: functools.partial(example, name) for name in EXAMPLES}},
 }
