@@ -14,8 +14,9 @@ from dipole.core.protocols import Terms
 from dipole.losses import AlignUniform, Hinge, InfoNCE, SigLIP
 from dipole.pairwise.scores.scaled_cosine import ScaledCosine
 from dipole.train.check import check
+from dipole.train.objective import Objective
 from dipole.train.recipe import Recipe
-from dipole.train.step import Objective, backward
+from dipole.train.step import backward
 from dipole.views.aligned import Aligned
 from tests.train.stand_in import Bag, Sentences
 

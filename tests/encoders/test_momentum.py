@@ -13,7 +13,8 @@ from dipole.encoders.momentum import Momentum
 from dipole.losses import InfoNCE
 from dipole.modality.toy.encoders.bag import Bag
 from dipole.negatives.queue import Queue
-from dipole.train.step import Objective, backward
+from dipole.train.objective import Objective
+from dipole.train.step import backward
 from dipole.views.aligned import Aligned
 from tests.train.stand_in import Sentences
 

@@ -6,7 +6,13 @@ from typing import Any
 
 from dipole.encoders.momentum import Momentum
 from dipole.losses import Distilled, InfoNCE, SigLIP
+from dipole.negatives.centroids import Centroids
+from dipole.negatives.hardest import Hardest
+from dipole.negatives.mixed import Mixed
+from dipole.negatives.noise import Noise
+from dipole.negatives.outside_batch import OutsideBatch
 from dipole.negatives.queue import Queue
+from dipole.negatives.task_queues import TaskQueues
 from dipole.negatives.twin_teacher import TwinTeacher
 
 
@@ -17,7 +23,8 @@ class Case:
     make: Callable[[], Any]
     before: Callable[[], tuple[Any, ...]] = tuple
     around: Callable[[Any], Any] = lambda encoder: encoder
-    losses: tuple[Any, ...] = (InfoNCE(temperature=1.0, two_sided=True), SigLIP(temperature=1.0))
+    losses: tuple[Any, ...] = (InfoNCE(temperature=1.0, two_sided=True), SigLIP(temperature=1.0), InfoNCE(temperature=0.5))
+    between: tuple[tuple[str, str], ...] = (("queries", "keys"), ("queries", "keys"), ("keys", "queries"))
     exempt: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -34,7 +41,15 @@ CASES = {
         before=lambda: (Queue(size=18),),
         around=moving,
         losses=(Distilled(temperature=1.0, teacher_temperature=1.0),),
+        between=(),
         exempt={"test_it_makes_a_difference": "without the teacher's channel the loss that reads it refuses to run"},
     ),
     "queue that starts late": Case(lambda: Queue(size=18, start=1)),
+    "task_queues": Case(lambda: TaskQueues(size=5, tasks=3)),
+    "outside_batch": Case(OutsideBatch, before=lambda: (Queue(size=18),)),
+    "hardest": Case(lambda: Hardest(keep=4, skip=1), before=lambda: (Queue(size=18),)),
+    "noise": Case(lambda: Noise(ratio=1.5)),
+    "noise that is ascended": Case(lambda: Noise(ratio=0.7, ascents=2, size=0.1, temperature=0.5)),
+    "mixed": Case(lambda: Mixed(pool=5, between=3, toward=2), before=lambda: (Queue(size=18),)),
+    "centroids": Case(lambda: Centroids(clusters=4, rate=0.5, spread=1.0)),
 }

@@ -9,8 +9,12 @@ import torch
 
 from dipole.assembly.discover import discover
 from dipole.core.encoded import Encoded
+from dipole.losses import InfoNCE
 from dipole.modality.toy.encoders.bag import Bag
 from dipole.modality.toy.rows.sentences import Sentences
+from dipole.negatives.hardest import Hardest
+from dipole.negatives.outside_batch import OutsideBatch
+from dipole.negatives.queue import Queue
 from dipole.pairwise import using
 from dipole.pairwise.scores.scaled_cosine import ScaledCosine
 from dipole.train.check import check, gradient, relative
@@ -22,10 +26,13 @@ from tests.negatives.catalogue import CASES
 
 
 class Ragged:
-    """Rows with none to three hard negatives of their own."""
+    """Rows of three tasks, with none to three hard negatives of their own."""
 
     def __init__(self, count):
-        self.rows = [{**row, "negative": [row["negative"] + " x" * n for n in range(i % 4)]} for i, row in enumerate(Sentences(count))]
+        self.rows = [
+            {**row, "negative": [row["negative"] + " x" * n for n in range(i % 4)], "task": f"task {i * i % 3}"}
+            for i, row in enumerate(Sentences(count))
+        ]
         self.fingerprint = str(count)
 
     def __len__(self):
@@ -43,6 +50,7 @@ def recipe(name, **changes):
         views=Aligned(),
         encoder=case.around(Bag(dimension=8)),
         losses=copy.deepcopy(case.losses),
+        between=case.between,
         score=ScaledCosine(),
         negatives=(*case.before(), case.make()),
         step=Step(batch_size=12, micro_batch_size=5, learning_rate=1e-2),
@@ -107,6 +115,14 @@ def test_it_makes_a_difference(name):
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_gradients_reach_every_side_of_the_views_and_no_other(name):
+    objective, sides, meta = compared(recipe(name))
+    live = {side: Encoded(e.pooled.clone().requires_grad_()) for side, e in sides.items()}
+    objective(live, meta).backward()
+    assert {side for side, e in live.items() if e.pooled.grad is not None} == {"queries", "keys", "negatives"}
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_streamed_equals_dense(name):
     objective, sides, meta = compared(recipe(name))
     sides = {side: Encoded(e.pooled.double()) for side, e in sides.items()}
@@ -149,3 +165,14 @@ def test_low_precision_vectors(name):
     half = {side: Encoded(e.pooled.bfloat16()) for side, e in sides.items()}
     got = values(objective, half, meta)
     assert relative(got[0], want[0]) < 0.02
+
+
+def test_check_proves_training_with_a_filtered_queue_of_the_momentum_encoder():
+    made = recipe(
+        "queue of a side the views do not have",
+        losses=(InfoNCE(temperature=1.0),),
+        between=(),
+        negatives=(Queue(size=18, of="queries_twin"), OutsideBatch(), Hardest(keep=9)),
+    )
+    report = check(made, rows=12, batches=1)
+    assert [f.passed for f in report.findings] == [True] * 5, report

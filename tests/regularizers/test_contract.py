@@ -10,7 +10,8 @@ import torch
 import dipole.regularizers
 from dipole.core.errors import DegenerateBatchError
 from dipole.core.part import is_part
-from dipole.train.step import Objective, backward
+from dipole.train.objective import Objective
+from dipole.train.step import backward
 from tests.regularizers.catalogue import REGULARIZERS, Labels, Telling, sides_of
 from tests.train.stand_in import Sentences
 

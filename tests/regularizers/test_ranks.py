@@ -10,8 +10,9 @@ import torch.multiprocessing as mp
 
 from dipole.losses import InfoNCE
 from dipole.pairwise.scores.scaled_cosine import ScaledCosine
+from dipole.train.objective import Objective
 from dipole.train.ranks import average_gradients, reach_of
-from dipole.train.step import Objective, backward
+from dipole.train.step import backward
 from tests.regularizers.catalogue import REGULARIZERS, Labels, Telling
 from tests.train.stand_in import Sentences
 

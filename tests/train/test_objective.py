@@ -16,7 +16,8 @@ from dipole.core.scores import Score
 from dipole.core.vectors import Vectors
 from dipole.losses import InfoNCE
 from dipole.pairwise.scores.scaled_cosine import ScaledCosine
-from dipole.train.step import Objective, Step, backward
+from dipole.train.objective import Objective
+from dipole.train.step import Step, backward
 from dipole.views.aligned import Aligned
 from dipole.views.labelled import Labelled
 from tests.catalogue import LOSSES, loss_of, pairs_for

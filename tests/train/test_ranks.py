@@ -62,7 +62,8 @@ from dipole.losses import InfoNCE
 from dipole.pairwise.scores.scaled_cosine import ScaledCosine
 from dipole.train.batches import share
 from dipole.train.ranks import average_gradients, reach_of
-from dipole.train.step import Objective, backward
+from dipole.train.objective import Objective
+from dipole.train.step import backward
 from dipole.views.aligned import Aligned
 from safetensors.torch import save_file
 from tests.train.stand_in import Bag, Sentences

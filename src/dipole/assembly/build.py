@@ -13,11 +13,12 @@ from dipole.assembly.discover import SINGLE, SLOTS, find
 from dipole.assembly.spec import Spec
 from dipole.core.errors import ParameterError, UnknownNameError, UsageError
 from dipole.core.part import REQUIRED, schema, wraps
+from dipole.train.objective import USUAL, Between
 from dipole.train.recipe import Recipe
 from dipole.train.rng import seed_everything
 
 _NEEDED = ("rows", "views", "encoder", "losses")
-_RESERVED = {"losses": ("use", "weight"), "regularizers": ("use", "weight")}
+_RESERVED = {"losses": ("use", "weight", "between"), "regularizers": ("use", "weight")}
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Choice:
     given: Mapping[str, Any]
     values: Mapping[str, Any]
     weight: float = 1.0
+    between: Between = USUAL
 
 
 def check(spec: Spec, complete: bool = True) -> dict[str, list[Choice]]:
@@ -58,6 +60,7 @@ def resolved(spec: Spec) -> str:
             {
                 **({} if slot in SINGLE else {"use": c.use}),
                 **({"weight": c.weight} if c.weight != 1.0 else {}),
+                **({"between": c.between} if c.between != USUAL else {}),
                 **{k: _plain(v) for k, v in c.values.items() if v is not None},
             }
             for c in choices
@@ -87,6 +90,7 @@ def build(spec: Spec) -> Recipe:
         negatives=tuple(_made(c) for c in chosen["negatives"]),
         losses=losses,
         weights=tuple(c.weight for c in terms),
+        between=tuple(c.between for c in terms),
         step=step,
         batches=batches,
         name=spec.id,
@@ -154,7 +158,10 @@ def _checked_at(slot: str, entry: Mapping[str, Any], complete: bool, place: Call
     if "weight" in reserved and (isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf):
         raise ParameterError(f"{place('weight')}: {use}", "weight", "a number of at least 0", weight)
     values = {name: given.get(name, p.default if p.default is not REQUIRED else None) for name, p in parameters.items()}
-    return Choice(slot, use, cls, given, values, float(weight))
+    between = tuple(entry.get("between", USUAL)) if "between" in reserved else USUAL
+    if len(between) != 2 or not all(isinstance(side, str) and side for side in between):
+        raise ParameterError(f"{place('between')}: {use}", "between", 'two sides, for example ["keys", "queries"]', entry["between"])
+    return Choice(slot, use, cls, given, values, float(weight), (between[0], between[1]))
 
 
 def _inner(slot: str, key: str, value: Any, complete: bool, where: str) -> Choice:

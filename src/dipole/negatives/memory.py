@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -47,7 +47,7 @@ class Memory(nn.Module):
         """Take (n, d) vectors in; of more than fit, the last."""
         if self.vectors.shape[1] == 0:
             self.vectors = vectors.new_zeros(self.size, vectors.shape[1])
-        self.fits(vectors)
+        fits(self.part, self.vectors, vectors)
         n, start = len(vectors), int(self.seen)
         kept = slice(max(0, n - self.size), n)
         at = torch.arange(start + kept.start, start + n, device=vectors.device) % self.size
@@ -57,36 +57,55 @@ class Memory(nn.Module):
         self.seen += n
         self.steps += 1
 
-    def fits(self, vectors: torch.Tensor) -> None:
-        """Raise DataError unless (n, d) has the memory's d."""
-        d = self.vectors.shape[1]
-        if vectors.shape[1] != d:
-            rule = f"{self.part}: holds vectors of {d} dimensions, the encoder gives others"
-            raise DataError(rule, value=vectors.shape[1], remedy="start a new run, or go on with the encoder it was filled by")
-
-    def join(self, pairs: Pairs, side: str, meta: Meta) -> Pairs:
-        """The pairs with what is held as further columns, every row's negatives.
-
-        Content decides what is none: what a row's own item of ``side`` equals is left out for that row. Where positives
-        are told by label, what shares a row's label is positive.
-        """
+    @property
+    def held(self) -> Held:
+        """What is in it now."""
         count = len(self)
-        if not count:
-            return pairs
-        keys = one_tensor(pairs.keys, self.part)
-        self.fits(keys)
-        ids = torch.cat([self.id.new_full((pairs.shape[1],), -1), self.id[:count]])
-        labels = {"label": self.label[:count]} if "label" in pairs.cols else {}
-        wider = pairs.with_negatives(self.vectors[:count].to(keys.dtype), cols=labels)
-        if isinstance(pairs.positive, Match) and labels:
-            wider = replace(wider, positive=Match(pairs.rows["label"], wider.cols["label"], pairs.positive.others_only))
-        return replace(wider, duplicates=(*wider.duplicates, *_copies(side, meta, ids)))
+        return Held(self.vectors[:count], self.id[:count], self.label[:count])
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
-        given = state_dict.get(f"{prefix}vectors")
-        if given is not None and self.vectors.shape[1] == 0 and given.shape[:1] == self.vectors.shape[:1]:
-            self.vectors = torch.zeros_like(given, device=self.vectors.device)
+        widen(self, "vectors", state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+class Held(NamedTuple):
+    """K vectors with what is known of them: ``vectors`` (K, d), ``id`` and ``label`` (K,)."""
+
+    vectors: torch.Tensor
+    id: torch.Tensor
+    label: torch.Tensor
+
+
+def widen(module: nn.Module, name: str, state_dict: Mapping[str, Any], prefix: str) -> None:
+    """Give an empty (n, 0) buffer the dimension it has in a checkpoint."""
+    given, own = state_dict.get(prefix + name), module.get_buffer(name)
+    if given is not None and own.shape[1] == 0 and given.shape[:1] == own.shape[:1]:
+        setattr(module, name, torch.zeros_like(given, device=own.device))
+
+
+def joined(part: str, pairs: Pairs, held: Held, side: str, meta: Meta) -> Pairs:
+    """The pairs with what is held as further columns, every row's negatives.
+
+    Content decides what is none: what a row's own item of ``side`` equals is left out for that row. Where positives are told
+    by label, what shares a row's label is positive. Raises DataError for another dimension than the keys'.
+    """
+    if not len(held.id):
+        return pairs
+    keys = one_tensor(pairs.keys, part)
+    fits(part, held.vectors, keys)
+    ids = torch.cat([held.id.new_full((pairs.shape[1],), -1), held.id])
+    labels = {"label": held.label} if "label" in pairs.cols else {}
+    wider = pairs.with_negatives(held.vectors.to(keys.dtype), cols=labels)
+    if isinstance(pairs.positive, Match) and labels:
+        wider = replace(wider, positive=Match(pairs.rows["label"], wider.cols["label"], pairs.positive.others_only))
+    return replace(wider, duplicates=(*wider.duplicates, *_copies(side, meta, ids)))
+
+
+def fits(part: str, held: torch.Tensor, vectors: torch.Tensor) -> None:
+    """Raise DataError unless both have one d."""
+    if vectors.shape[1] != held.shape[1]:
+        rule = f"{part}: holds vectors of {held.shape[1]} dimensions, the encoder gives others"
+        raise DataError(rule, value=vectors.shape[1], remedy="start a new run, or go on with the encoder it was filled by")
 
 
 def side_of(part: str, of: str, sides: Mapping[str, Vectors]) -> torch.Tensor:

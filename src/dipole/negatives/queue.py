@@ -25,9 +25,9 @@ import torch
 from torch import nn
 
 from dipole.core.pairs import Pairs
-from dipole.core.part import at_least, part, words
+from dipole.core.part import at_least, names, part, words
 from dipole.core.vectors import Vectors
-from dipole.negatives.memory import Memory, known_of, side_of
+from dipole.negatives.memory import Memory, joined, known_of, side_of
 
 __all__ = ["Queue"]
 
@@ -39,6 +39,7 @@ class Queue(nn.Module):
     size: int = at_least(1, 65536, "K: vectors kept")
     of: str = words("keys", "the side whose vectors are kept; NAME_twin: the items of NAME, encoded by the momentum encoder")
     start: int = at_least(0, 0, "steps before they serve as columns; they are collected from the first")
+    joins: tuple[str, ...] = names((), "the comparisons it extends, by the side that answers; left out: all")
 
     def __post_init__(self) -> None:
         self.memory = Memory(self.size, "queue")
@@ -51,7 +52,9 @@ class Queue(nn.Module):
     def extend(self, pairs: Pairs, sides: Mapping[str, Vectors], meta: Mapping[str, torch.Tensor]) -> Pairs:
         """The pairs with the queue as further columns."""
         side_of("queue", self.of, sides)
-        return self.memory.join(pairs, self.of.removesuffix("_twin"), meta) if int(self.memory.steps) >= self.start else pairs
+        if int(self.memory.steps) < self.start:
+            return pairs
+        return joined("queue", pairs, self.memory.held, self.of.removesuffix("_twin"), meta)
 
     def update(self, sides: Mapping[str, Vectors], meta: Mapping[str, torch.Tensor]) -> None:
         """Put the step's vectors in."""

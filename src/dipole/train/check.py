@@ -33,12 +33,13 @@ from dipole.core.protocols import Batch
 from dipole.pairwise import compiled, using
 from dipole.train import checkpoint as ckpt
 from dipole.train.check_ranks import gradients_by_ranks, shares, together
+from dipole.train.objective import Objective
 from dipole.train.ranks import objective_of
 from dipole.train.recipe import Recipe
 from dipole.train.rng import seed_everything
 from dipole.train.rows import Joined
 from dipole.train.run import train
-from dipole.train.step import Objective, Tower, backward, encode_with
+from dipole.train.step import Tower, backward, encode_with
 
 TOLERANCE = 1e-5
 REMEDIES = {

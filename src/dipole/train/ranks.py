@@ -1,7 +1,7 @@
 """What changes when several processes train together; with one process every function here does nothing.
 
 The loss of a process covers the rows it encoded, against the keys of all processes: gradients flow back through the
-gathering, and averaging over processes then gives the gradient of the whole batch's mean (see :mod:`dipole.train.step`).
+gathering, and averaging over processes then gives the gradient of the whole batch's mean (see :mod:`dipole.train.objective`).
 
 Processes may differ in rows and in sides (hard negatives on some only). A sharded encoder (FSDP) needs as many micro batches
 on each, since its forward is a collective: make ``batch_size`` a multiple of the number of processes.
@@ -17,8 +17,8 @@ from torch import nn
 
 from dipole.core.ranks import gather_sides
 from dipole.train.joining import encoded_of, tensors_of
+from dipole.train.objective import Meta, Objective, Reach, Sides
 from dipole.train.recipe import Recipe
-from dipole.train.step import Meta, Objective, Reach, Sides
 
 
 def reach_of(world_size: int) -> Reach | None:
@@ -36,6 +36,7 @@ def objective_of(recipe: Recipe, world_size: int = 1) -> Objective:
         recipe.losses,
         recipe.weights,
         negatives=recipe.negatives,
+        between=recipe.between,
         balance=recipe.balance,
         reach=reach_of(world_size),
         world_size=world_size,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dipole.train.step import Objective
+from dipole.train.objective import Objective
 
 
 def record_of(done: int, per_epoch: int, loss: float, rate: float, norm: float, objective: Objective, lonely: float) -> dict[str, Any]:

@@ -37,12 +37,13 @@ from dipole.train.doctor.locate import first_bad
 from dipole.train.doctor.watch import Doctor
 from dipole.train.interrupts import interrupts
 from dipole.train.log import Log, Progress
+from dipole.train.objective import Objective
 from dipole.train.ranks import average_gradients, objective_of, total
 from dipole.train.recipe import Recipe
 from dipole.train.record import record_of
 from dipole.train.rng import RandomState, seed_everything
 from dipole.train.rows import Joined
-from dipole.train.step import Objective, Tower, backward, encode_with
+from dipole.train.step import Tower, backward, encode_with
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dipole.core.protocols import Batch, Row
 from dipole.core.relations import Match
 from dipole.core.scores import Score
 from dipole.core.vectors import Vectors
-from dipole.views.ids import content_ids
+from dipole.views.ids import content_ids, task_ids
 from dipole.views.take import as_list, take
 
 __all__ = ["Aligned"]
@@ -39,6 +39,8 @@ class Aligned:
         owned = [(place, item) for place, row in enumerate(rows) for item in as_list(row.get("negative"))]
         items = {"queries": queries, "keys": keys}
         meta = {"queries.id": content_ids(queries), "keys.id": content_ids(keys)}
+        if (tasks := task_ids(rows, "aligned")) is not None:
+            meta |= {"queries.task": tasks, "keys.task": tasks}
         if owned:
             negatives = [item for _, item in owned]
             items["negatives"] = negatives

@@ -16,7 +16,7 @@ from dipole.core.protocols import Batch, Row
 from dipole.core.relations import Listed, copies
 from dipole.core.scores import Score
 from dipole.core.vectors import Vectors
-from dipole.views.ids import content_ids
+from dipole.views.ids import content_ids, task_ids
 from dipole.views.take import as_list, take
 
 __all__ = ["Grouped"]
@@ -39,6 +39,8 @@ class Grouped:
         ids = content_ids(queries)
         items = {"queries": queries, "keys": keys}
         meta = {"queries.id": ids, "keys.id": content_ids(keys), "keys.group": ids[owner]}
+        if (tasks := task_ids(rows, "grouped")) is not None:
+            meta |= {"queries.task": tasks, "keys.task": tasks[owner]}
         negatives, owner = _owned([row.get("negative") for row in rows])
         if negatives:
             items["negatives"] = negatives

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
+
+from dipole.core.errors import DataError
+from dipole.core.protocols import Row
 
 
 def content_ids(items: Iterable[Any]) -> torch.Tensor:
@@ -16,6 +19,21 @@ def content_ids(items: Iterable[Any]) -> torch.Tensor:
     Two different items share an id with probability below 1e-9 even among 100,000 (birthday bound).
     """
     return torch.tensor([_id(item) for item in items], dtype=torch.int64)
+
+
+def task_ids(rows: Sequence[Row], view: str) -> torch.Tensor | None:
+    """(N,) int64 from the rows' ``task``, a text or a whole number of at least 0; None where no row has one.
+
+    Raises DataError where some have and others do not.
+    """
+    tasks = [row.get("task") for row in rows]
+    if all(task is None for task in tasks):
+        return None
+    for place, task in enumerate(tasks):
+        if isinstance(task, bool) or not ((isinstance(task, str) and task) or (isinstance(task, int) and task >= 0)):
+            rule = f"{view}: row {place} of the batch needs a task, a text or a whole number of at least 0, as other rows have"
+            raise DataError(rule, column="task", value=task)
+    return torch.tensor([task if isinstance(task, int) else _id(task) for task in tasks], dtype=torch.int64)
 
 
 def _id(item: Any) -> int:

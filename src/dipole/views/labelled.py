@@ -15,7 +15,7 @@ from dipole.core.part import at_least, part, words
 from dipole.core.protocols import Batch, Row
 from dipole.core.scores import Score
 from dipole.core.vectors import Vectors
-from dipole.views.ids import content_ids
+from dipole.views.ids import content_ids, task_ids
 from dipole.views.take import take
 
 __all__ = ["Labelled"]
@@ -36,7 +36,10 @@ class Labelled:
                 rule = f"labelled: the label of row {place} of the batch must be a whole number or a text"
                 raise DataError(rule, column="label", value=label, remedy="graded scores need another view")
         ids = torch.tensor([label if isinstance(label, int) else int(content_ids([label])) for label in labels], dtype=torch.int64)
-        return Batch({"queries": items * self.copies}, {"queries.label": ids.repeat(self.copies)})
+        meta = {"queries.label": ids.repeat(self.copies)}
+        if (tasks := task_ids(rows, "labelled")) is not None:
+            meta["queries.task"] = tasks.repeat(self.copies)
+        return Batch({"queries": items * self.copies}, meta)
 
     def pairs(self, sides: Mapping[str, Vectors], meta: Mapping[str, torch.Tensor], score: Score) -> Pairs:
         return Pairs.labelled(sides["queries"], meta["queries.label"], score=score)

@@ -14,7 +14,7 @@ from dipole.core.part import part, words
 from dipole.core.protocols import Batch, Row
 from dipole.core.scores import Score
 from dipole.core.vectors import Vectors
-from dipole.views.ids import content_ids
+from dipole.views.ids import content_ids, task_ids
 from dipole.views.take import take
 
 __all__ = ["SameTwice"]
@@ -29,7 +29,10 @@ class SameTwice:
     def __call__(self, rows: Sequence[Row]) -> Batch:
         items = take(rows, self.role, "same_twice")
         ids = content_ids(items)
-        return Batch({"queries": items, "keys": items}, {"queries.id": ids, "keys.id": ids})
+        meta = {"queries.id": ids, "keys.id": ids}
+        if (tasks := task_ids(rows, "same_twice")) is not None:
+            meta |= {"queries.task": tasks, "keys.task": tasks}
+        return Batch({"queries": items, "keys": items}, meta)
 
     def pairs(self, sides: Mapping[str, Vectors], meta: Mapping[str, torch.Tensor], score: Score) -> Pairs:
         return Pairs.aligned(sides["queries"], sides["keys"], score=score, query_ids=meta["queries.id"])

@@ -20,7 +20,8 @@ from dipole.train.doctor import readings, rules
 from dipole.train.doctor.alarms import Alarm, known
 from dipole.train.doctor.history import History, Record
 from dipole.train.doctor.weights import Weights
-from dipole.train.step import Objective, Step
+from dipole.train.objective import Objective
+from dipole.train.step import Step
 
 _QUIET = 100  # steps before an alarm is raised again
 
