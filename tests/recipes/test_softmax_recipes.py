@@ -151,3 +151,13 @@ def test_a_locked_image_tower_stays_what_it_was(tmp_path: Path) -> None:
     moved = {name for name, p in encoder.named_parameters() if not torch.equal(p, before[name])}
     assert any(name.startswith("encoder.text.") for name in moved)
     assert not [name for name in moved if name.startswith(("twin.", "encoder.image.")) or "projections.image" in name]
+
+
+def test_both_towers_learn_beside_a_momentum_teacher(tmp_path: Path) -> None:
+    """arXiv:2107.07651: the twin only teaches; it must not stand in for a tower that has to learn."""
+    recipe = recipe_of("albef", 1, step={"max_steps": 3})
+    encoder: Any = recipe.encoder
+    before = {name: p.clone() for name, p in encoder.encoder.named_parameters()}
+    trained(recipe, tmp_path)
+    moved = {name.split(".")[0] for name, p in encoder.encoder.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {"image", "text", "projections"}
