@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dipole.diagnostics.geometry import tolerance as tolerance
     from dipole.diagnostics.geometry import uniformity as uniformity
     from dipole.diagnostics.hubs import hubness as hubness
+    from dipole.diagnostics.hubs import occurrences as occurrences
     from dipole.diagnostics.isotropy import isotropy as isotropy
     from dipole.diagnostics.isotropy import partition_isotropy as partition_isotropy
     from dipole.diagnostics.latent_classes import class_deviation as class_deviation
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from dipole.diagnostics.negatives import false_negatives_by_teacher as false_negatives_by_teacher
     from dipole.diagnostics.spectrum import effective_rank as effective_rank
     from dipole.diagnostics.spectrum import energy_rank as energy_rank
+    from dipole.diagnostics.spectrum import isotropic_rank as isotropic_rank
     from dipole.diagnostics.spectrum import rank_peak as rank_peak
     from dipole.diagnostics.spectrum import singular_values as singular_values
     from dipole.diagnostics.spectrum import stable_rank as stable_rank
@@ -80,6 +82,7 @@ HOMES = {
     "information": "sufficiency",
     "information_bound": "sufficiency",
     "information_lost": "sufficiency",
+    "isotropic_rank": "spectrum",
     "isotropy": "isotropy",
     "layer_map": "layers",
     "length_bias": "surface",
@@ -88,6 +91,7 @@ HOMES = {
     "modality_separability": "gap",
     "mutual_neighbours": "models",
     "neural_collapse": "collapse",
+    "occurrences": "hubs",
     "overlap_bias": "surface",
     "partition_isotropy": "isotropy",
     "rank_peak": "spectrum",

@@ -29,6 +29,34 @@ class Hubness:
 
 
 @torch.no_grad()
+def occurrences(x: torch.Tensor, queries: torch.Tensor | None = None, k: int = 10) -> torch.Tensor:
+    """How often each of x is among the k nearest (cosine) of the others, or of the queries.
+
+        N_k(j) = how many i have j among their k nearest
+
+    Range: 0 to N - 1, k on average where the items ask themselves.
+    Source: Radovanovic et al. 2010 (JMLR 11), section 2.
+    Cost: O(N^2 d), memory O(N k).
+    Shapes: (N,) int64 of x (N, d) and queries (M, d); N above k. Equal cosines: the lower row wins, so copies make hubs.
+    Errors: DataError, ParameterError for k.
+
+    >>> occurrences(torch.tensor([[1.0, 0.1], [1.0, 0.0], [1.0, -0.2]]), k=1).tolist()
+    [1, 2, 0]
+    """
+    x = unit("occurrences", x)
+    most = len(x) - (queries is None)
+    if not (isinstance(k, int) and 1 <= k <= most):
+        raise ParameterError("occurrences", "k", f"a whole number from 1 to {most}", k)
+    if queries is None:
+        found = topk_rows(scores_as_they_are, against_others(x), k).ids
+    else:
+        queries = unit("occurrences", queries, 1)
+        same_dimension("occurrences", x, queries)
+        found = topk_search(queries, x, k).ids
+    return torch.bincount(found.flatten(), minlength=len(x))
+
+
+@torch.no_grad()
 def hubness(x: torch.Tensor, queries: torch.Tensor | None = None, k: int = 10, rows: int | None = None, seed: int = 0) -> Hubness:
     """How unequally items share the places among others' k nearest neighbours (cosine).
 
@@ -45,19 +73,8 @@ def hubness(x: torch.Tensor, queries: torch.Tensor | None = None, k: int = 10, r
     Shapes: x (N, d), N above k.
     Errors: DataError, ParameterError for k.
     """
-    x = unit("hubness", x)
     chosen = drawn("hubness", len(x), rows, seed)
-    x = x if chosen is None else x[chosen.to(x.device)]
-    most = len(x) - (queries is None)
-    if not (isinstance(k, int) and 1 <= k <= most):
-        raise ParameterError("hubness", "k", f"a whole number from 1 to {most}", k)
-    if queries is None:
-        found = topk_rows(scores_as_they_are, against_others(x), k).ids
-    else:
-        queries = unit("hubness", queries, 1)
-        same_dimension("hubness", x, queries)
-        found = topk_search(queries, x, k).ids
-    counts = torch.bincount(found.flatten(), minlength=len(x)).double()
+    counts = occurrences(x if chosen is None else x[chosen.to(x.device)], queries, k).double()
     mean = counts.mean()
     apart = counts - mean
     spread = apart.square().mean().sqrt()

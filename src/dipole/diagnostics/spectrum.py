@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -80,6 +81,32 @@ def energy_rank(x: torch.Tensor, share: float = 0.9, centred: bool = False) -> i
         raise ParameterError("energy_rank", "share", "a number above 0, up to 1", share)
     energy = _not_flat("energy_rank", spectrum_of(matrix("energy_rank", x), centred), centred).square().cumsum(0)
     return int((energy < share * energy[-1] * (1 - 1e-12)).sum()) + 1
+
+
+def isotropic_rank(n: int, d: int) -> float:
+    """The effective rank that N vectors of no preferred direction in d dimensions have: what to hold :func:`effective_rank` against.
+
+        k E[s] exp( - E[s log s] / E[s] ),   k = min(N, d),   s^2 distributed as the eigenvalues of a random covariance
+
+    Range: above half of min(N, d), and nearly all of it where N and d are far apart. Few vectors in many dimensions, or the reverse,
+      cannot fill them: an effective rank is low only beside this.
+    Source: Marchenko & Pastur 1967 (the eigenvalues' distribution for N and d large), put into the definition of effective rank.
+    Shapes: whole numbers of at least 1.
+
+    >>> round(isotropic_rank(1000, 10), 1), round(isotropic_rank(384, 384))
+    (10.0, 309)
+    """
+    if n < 1 or d < 1:
+        raise ParameterError("isotropic_rank", "n and d", "whole numbers of at least 1", (n, d))
+    least, most = min(n, d), max(n, d)
+    c = least / most
+    angle = (torch.arange(4096, dtype=torch.float64) + 0.5) * (math.pi / 4096)
+    energy = 1 + c + 2 * math.sqrt(c) * angle.cos()
+    density = angle.sin().square() / energy
+    density = density / density.sum()
+    value = energy.sqrt()
+    mean = float((density * value).sum())
+    return least * mean * math.exp(-float((density * value * value.log()).sum()) / mean)
 
 
 def rank_peak(ranks: Sequence[float], window: int = 5) -> int:
