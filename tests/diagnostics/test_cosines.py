@@ -34,9 +34,13 @@ def test_gap_and_histograms_against_the_whole_matrix() -> None:
     assert gap.random == pytest.approx(float(others.mean()), rel=1e-9)
     assert gap.gap == gap.matched - gap.random
     found = similarities(x, y, bins=20)
-    p, q = (np.histogram(side.numpy(), 20, (-1, 1))[0] for side in (own, others))
+    p, q = (np.histogram(side.numpy(), 20, (float(c.min()), float(c.max())))[0] for side in (own, others))
     assert (found.matched, found.random) == (tuple(p), tuple(q))
     assert found.overlap == pytest.approx(float(np.minimum(p / p.sum(), q / q.sum()).sum()))
+    assert found.edges[0] == pytest.approx(float(c.min())) and found.edges[-1] == pytest.approx(float(c.max()))
+    narrow = similarities(x + 50, y + 50, bins=20)  # all cosines within a hair of 1: the bins follow
+    assert narrow.edges[0] > 0.99 and narrow.overlap < 0.9
+    assert similarities(torch.ones(5, 3), torch.ones(5, 3)).overlap == pytest.approx(1)
     some = similarities(x, y, bins=20, rows=100, seed=3)
     assert sum(some.matched) == 100 and sum(some.random) == 100 * 299
 

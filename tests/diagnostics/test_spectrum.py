@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dipole.core.errors import DataError, ParameterError
-from dipole.diagnostics import effective_rank, energy_rank, isotropic_rank, rank_peak, singular_values, stable_rank
+from dipole.diagnostics import effective_rank, energy_rank, isotropic_rank, isotropic_spectrum, rank_peak, singular_values, stable_rank
 from tests.held import Held
 
 
@@ -82,11 +82,14 @@ def test_energy_rank_and_the_peak_of_a_run() -> None:
 def test_the_rank_of_isotropic_vectors_is_that_of_drawn_ones(n: int, d: int) -> None:
     found = [effective_rank(drawn(n, d, s)) for s in range(3)]
     assert isotropic_rank(n, d) == pytest.approx(sum(found) / 3, rel=0.01)
+    values = torch.linalg.svdvals(drawn(n, d))
+    expected = isotropic_spectrum(n, d)
+    assert float((values / values.norm() - expected / expected.norm()).abs().max()) < 0.03 * float(expected[0] / expected.norm())
     unit = torch.nn.functional.normalize(drawn(n, d), dim=1)
     assert effective_rank(unit) == pytest.approx(isotropic_rank(n, d), rel=0.01)
 
 
 def test_the_rank_of_few_isotropic_vectors() -> None:
-    assert isotropic_rank(1, 300) == pytest.approx(1, abs=1e-3)
+    assert isotropic_rank(1, 300) == 1
     with pytest.raises(ParameterError, match="n and d"):
         isotropic_rank(0, 3)

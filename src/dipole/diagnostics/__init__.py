@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from dipole.diagnostics.spectrum import effective_rank as effective_rank
     from dipole.diagnostics.spectrum import energy_rank as energy_rank
     from dipole.diagnostics.spectrum import isotropic_rank as isotropic_rank
+    from dipole.diagnostics.spectrum import isotropic_spectrum as isotropic_spectrum
     from dipole.diagnostics.spectrum import rank_peak as rank_peak
     from dipole.diagnostics.spectrum import singular_values as singular_values
     from dipole.diagnostics.spectrum import stable_rank as stable_rank
@@ -83,6 +84,7 @@ HOMES = {
     "information_bound": "sufficiency",
     "information_lost": "sufficiency",
     "isotropic_rank": "spectrum",
+    "isotropic_spectrum": "spectrum",
     "isotropy": "isotropy",
     "layer_map": "layers",
     "length_bias": "surface",

@@ -12,7 +12,7 @@ from dipole.core.relations import Match
 from dipole.core.scores import scores_of_pairs
 from dipole.diagnostics.estimate import drawn
 from dipole.diagnostics.vectors import sides
-from dipole.pairwise import Histogram, reduce, scores_as_they_are
+from dipole.pairwise import Histogram, Max, reduce, scores_as_they_are
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def cosine_gap(x: torch.Tensor, y: torch.Tensor) -> CosineGap:
 
 @dataclass(frozen=True)
 class Similarities:
-    """Counts of cosines in equal bins from -1 to 1, of pairs and of non-pairs; ``overlap`` of the two distributions, 0 to 1."""
+    """Counts of cosines in equal bins from the lowest to the highest, of pairs and of non-pairs; ``overlap`` of the two distributions."""
 
     edges: tuple[float, ...]
     matched: tuple[int, ...]
@@ -68,7 +68,7 @@ def similarities(x: torch.Tensor, y: torch.Tensor, bins: int = 50, rows: int | N
     Range of the overlap: 0 (a threshold tells pairs from non-pairs) to 1 (nothing does). For two normal distributions of unit
       variance at distance a it is 2 Phi(-a / 2).
     Source: Inman & Bradley 1989 (overlapping coefficient).
-    Cost: O(N^2 d), memory O(N d); ``rows=n`` draws n queries and compares them with every key.
+    Cost: twice O(N^2 d), memory O(N d); ``rows=n`` draws n queries and compares them with every key.
     Shapes: x, y (N, d), N at least 2.
     Errors: DataError.
     """
@@ -79,13 +79,15 @@ def similarities(x: torch.Tensor, y: torch.Tensor, bins: int = 50, rows: int | N
     queries = x if chosen is None else x[places]
     nobody = Match(torch.full_like(places, -1), torch.full((len(y),), -1, device=x.device))
     others = Pairs(queries, y, nobody, excluded=(Match(places, torch.arange(len(y), device=x.device)),))
-    edge = 1 + 1e-6  # unit vectors' products round beyond 1
-    random = reduce(scores_as_they_are, others, it=Histogram("total", low=-edge, high=edge, bins=bins)).it
+    ends = reduce(lambda tile: {"up": tile.scores, "down": -tile.scores}, others, up=Max("total", of="up"), down=Max("total", of="down"))
     own = scores_of_pairs(others.score, queries, y[places])
-    where = ((own + edge) * (bins / (2 * edge))).long().clamp(0, bins - 1)
+    low, high = min(-float(ends.down), float(own.min())), max(float(ends.up), float(own.max()))
+    high = max(high, low + 1e-6)  # where all cosines are the same
+    random = reduce(scores_as_they_are, others, it=Histogram("total", low=low, high=high, bins=bins)).it
+    where = ((own - low) * (bins / (high - low))).long().clamp(0, bins - 1)
     matched = torch.bincount(where, minlength=bins)
     overlap = float(torch.minimum(matched / matched.sum(), random / random.sum()).sum(dtype=torch.float64))
-    edges = torch.linspace(-1, 1, bins + 1, dtype=torch.float64)
+    edges = torch.linspace(low, high, bins + 1, dtype=torch.float64)
     return Similarities(tuple(edges.tolist()), tuple(matched.tolist()), tuple(random.tolist()), overlap)
 
 

@@ -83,30 +83,42 @@ def energy_rank(x: torch.Tensor, share: float = 0.9, centred: bool = False) -> i
     return int((energy < share * energy[-1] * (1 - 1e-12)).sum()) + 1
 
 
+def isotropic_spectrum(n: int, d: int) -> torch.Tensor:
+    """The singular values that N vectors of no preferred direction in d dimensions have, up to scale, largest first.
+
+        s_k^2 = the (k - 1/2) / min(N, d) quantile of the eigenvalues of a random covariance
+
+    Range: (min(N, d),) float64, from 1 + sqrt(c) down to 1 - sqrt(c) at most, c = min(N, d) / max(N, d).
+    Source: Marchenko & Pastur 1967, the eigenvalues' distribution for N and d large.
+    Shapes: whole numbers of at least 1.
+    Errors: ParameterError.
+    """
+    if n < 1 or d < 1:
+        raise ParameterError("isotropic_spectrum", "n and d", "whole numbers of at least 1", (n, d))
+    least, most = min(n, d), max(n, d)
+    c = least / most
+    angle = (torch.arange(8192, dtype=torch.float64) + 0.5) * (math.pi / 8192)
+    energy = 1 + c + 2 * math.sqrt(c) * angle.cos()  # falling
+    reached = (angle.sin().square() / energy).cumsum(0)
+    wanted = (torch.arange(least, dtype=torch.float64) + 0.5) / least * reached[-1]
+    return energy[torch.searchsorted(reached, wanted).clamp(max=len(energy) - 1)].sqrt()
+
+
 def isotropic_rank(n: int, d: int) -> float:
     """The effective rank that N vectors of no preferred direction in d dimensions have: what to hold :func:`effective_rank` against.
 
-        k E[s] exp( - E[s log s] / E[s] ),   k = min(N, d),   s^2 distributed as the eigenvalues of a random covariance
+        exp of the entropy of :func:`isotropic_spectrum`, as shares
 
-    Range: above half of min(N, d), and nearly all of it where N and d are far apart. Few vectors in many dimensions, or the reverse,
-      cannot fill them: an effective rank is low only beside this.
-    Source: Marchenko & Pastur 1967 (the eigenvalues' distribution for N and d large), put into the definition of effective rank.
+    Range: above 0.8 min(N, d), and nearly all of it where N and d are far apart. Few vectors in many dimensions, or the reverse, cannot
+      fill them: an effective rank is low only beside this.
+    Source: as :func:`isotropic_spectrum`, put into the definition of effective rank.
     Shapes: whole numbers of at least 1.
+    Errors: ParameterError.
 
-    >>> round(isotropic_rank(1000, 10), 1), round(isotropic_rank(384, 384))
-    (10.0, 309)
+    >>> round(isotropic_rank(1000, 10), 1), isotropic_rank(1, 300)
+    (10.0, 1.0)
     """
-    if n < 1 or d < 1:
-        raise ParameterError("isotropic_rank", "n and d", "whole numbers of at least 1", (n, d))
-    least, most = min(n, d), max(n, d)
-    c = least / most
-    angle = (torch.arange(4096, dtype=torch.float64) + 0.5) * (math.pi / 4096)
-    energy = 1 + c + 2 * math.sqrt(c) * angle.cos()
-    density = angle.sin().square() / energy
-    density = density / density.sum()
-    value = energy.sqrt()
-    mean = float((density * value).sum())
-    return least * mean * math.exp(-float((density * value * value.log()).sum()) / mean)
+    return entropy_rank(isotropic_spectrum(n, d))
 
 
 def rank_peak(ranks: Sequence[float], window: int = 5) -> int:

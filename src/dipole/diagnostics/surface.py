@@ -35,7 +35,7 @@ def length_bias(cosines: torch.Tensor, first: torch.Tensor, second: torch.Tensor
     Shapes: all (N,), lengths in any one unit.
     Errors: DataError, also where one of them is constant.
     """
-    return _bias("length_bias", cosines, (first.double() - second.double()).abs(), gold)
+    return _bias("length_bias", cosines, "differences in length", (first.double() - second.double()).abs(), gold)
 
 
 @torch.no_grad()
@@ -51,7 +51,7 @@ def overlap_bias(cosines: torch.Tensor, overlap: torch.Tensor, gold: torch.Tenso
     Shapes: all (N,); :func:`word_overlap` gives the overlap of texts.
     Errors: DataError.
     """
-    return _bias("overlap_bias", cosines, overlap, gold)
+    return _bias("overlap_bias", cosines, "overlaps", overlap, gold)
 
 
 def word_overlap(first: Sequence[str], second: Sequence[str]) -> torch.Tensor:
@@ -82,12 +82,12 @@ def rank_correlation(a: torch.Tensor, b: torch.Tensor, given: torch.Tensor | Non
     return (r - to_a * to_b) / math.sqrt(left) if left > 0 else math.nan
 
 
-def _bias(name: str, cosines: torch.Tensor, surface: torch.Tensor, gold: torch.Tensor | None) -> SurfaceBias:
+def _bias(name: str, cosines: torch.Tensor, of: str, surface: torch.Tensor, gold: torch.Tensor | None) -> SurfaceBias:
     columns = [cosines, surface] + ([] if gold is None else [gold])
     n = len(cosines)
     if any(c.shape != (n,) for c in columns) or n < 4:
         raise DataError(f"{name}: needs one value each for at least four pairs", value=[tuple(c.shape) for c in columns])
-    for what, column in zip(("cosines", "surface", "gold"), columns, strict=False):
+    for what, column in zip(("cosines", of, "gold"), columns, strict=False):
         if not bool(torch.isfinite(column.double()).all()):
             raise DataError(f"{name}: the {what} must be finite")
         if what != "gold" and bool((column == column[0]).all()):
