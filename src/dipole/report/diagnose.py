@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from dipole.core.errors import UsageError
-from dipole.report import page, pictures, training
+from dipole.report import curves, page, pictures, training
+from dipole.report.drawing import Picture
 from dipole.report.inputs import Items, Options, Vectors, encode_items, encoder_use, open_data, open_encoder, read_items
 from dipole.report.measure import Drawn, compare, measure
-from dipole.report.pictures import Picture
 from dipole.report.verdicts import Verdict, judge, judge_training
 
 
@@ -102,7 +102,7 @@ def diagnose_files(model: str, data: Path | None = None, second: str = "", optio
 
 def _with_training(report: Report, told: Mapping[str, Any]) -> Report:
     about = f"{told['steps']:,} steps{'' if told['finished'] else ', not finished'}. Fields of log.jsonl: docs/doctor.md."
-    section = ("The training", about, pictures.of_training(told))
+    section = ("The training", about, curves.of_training(told))
     facts = {**report.facts, "steps": f"{told['steps']:,}"}
     values = {**report.values, "training": told}
     return Report(values, [*report.verdicts, *judge_training(told)], facts, report.notes, (*report.sections, section))

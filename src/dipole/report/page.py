@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dipole.core.extras import need
-from dipole.report.pictures import Picture
+from dipole.report.drawing import Picture
 from dipole.report.verdicts import ORDER, Verdict
 
 
