@@ -138,6 +138,7 @@ def test_rows_without_what_is_needed_are_counted() -> None:
         "looked_at": 97,
         "zero_vectors": 0,
         "left_out": {"rows without an anchor": 1, "rows without a positive": 2},
+        "cut": [0, 0, 0],
     }
     assert "1 rows without an anchor were left out" in report.notes
 

@@ -11,7 +11,8 @@ import torch
 from dipole import diagnostics
 from dipole.cli.main import main
 from dipole.core.errors import CheckpointError
-from dipole.report.inputs import Items, open_encoder
+from dipole.modality.load import open_encoder
+from dipole.report.inputs import Items
 from dipole.report.training import plane_of_checkpoints, read_run
 from dipole.train.log import read
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from dipole.core.errors import UsageError
+from dipole.core.files import replace_text
+from dipole.modality.load import open_encoder
 from dipole.report import curves, page, pictures, training
 from dipole.report.drawing import Picture
-from dipole.report.inputs import Items, Options, Vectors, encode_items, encoder_use, open_data, open_encoder, read_items
+from dipole.report.inputs import Items, Options, Vectors, encode_items, open_data, read_items
 from dipole.report.measure import Drawn, compare, measure
 from dipole.report.verdicts import Verdict, judge, judge_training
 
@@ -38,7 +40,8 @@ class Report:
 
     def write_html(self, path: Path) -> None:
         """:meth:`html` into a file, whole or not at all."""
-        page.write(path, self.html())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, self.html())
 
 
 def diagnose(
@@ -85,8 +88,8 @@ def diagnose_files(model: str, data: Path | None = None, second: str = "", optio
     told = training.read_run(model) if run else None
     report = _of_the_run_alone(model) if data is None else None
     if data is not None:
-        rows = open_data(data, encoder_use(model))
         encoder = open_encoder(model, options.max_tokens)
+        rows = open_data(data, encoder)
         other = open_encoder(second, options.max_tokens) if second else None
         report = diagnose(encoder, rows, second=other, name=model, data=str(data), options=options)
         if told is not None:
@@ -120,7 +123,13 @@ def _takes_captions(encoder: Any) -> bool:
 
 
 def _counts(items: Items, seen: Vectors) -> dict[str, Any]:
-    return {"rows": items.of, "looked_at": len(items.anchors), "zero_vectors": seen.zero, "left_out": dict(items.left_out)}
+    return {
+        "rows": items.of,
+        "looked_at": len(items.anchors),
+        "zero_vectors": seen.zero,
+        "left_out": dict(items.left_out),
+        "cut": list(seen.cut),
+    }
 
 
 def _rows(items: Items, seen: Vectors) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,42 +9,13 @@ from typing import Any
 
 import torch
 
-from dipole.core.errors import DataError, UsageError
+from dipole.core.errors import DataError
 from dipole.views.ids import content_ids
 
 
-def encoder_use(model: str) -> str:
-    """The part that encodes: what the run's recipe names, or ``text.transformer``."""
-    recipe = Path(model).expanduser() / "recipe.toml"
-    if not recipe.is_file():
-        return "text.transformer"
-    try:
-        return str(tomllib.loads(recipe.read_text(encoding="utf-8"))["parts"]["encoder"]["use"])
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError):
-        return "text.transformer"
-
-
-def open_encoder(model: str, max_tokens: int = 0) -> Any:
-    """``minilm``, a model folder, a run folder (any encoder that can ``load``), or a hub id.
-
-    Raises UsageError where there is no such model, CheckpointError where it is broken.
-    """
-    from dipole.assembly.discover import find
-
-    use = encoder_use(model)
-    cls: Any = find("encoder", use, model).load()
-    if use == "text.transformer":
-        return cls(model=model, max_tokens=max_tokens)
-    if not hasattr(cls, "load"):
-        raise UsageError(
-            f"{model}: its encoder, {use}, cannot be loaded from a folder; diagnose it from Python with dipole.report.diagnose"
-        )
-    return cls.load(Path(model).expanduser() / "model")
-
-
-def open_data(path: Path, use: str) -> Any:
-    """The rows of a file, or of a folder of images where the encoder sees images."""
-    if use.startswith("image."):
+def open_data(path: Path, encoder: Any) -> Any:
+    """The rows of a file; of a folder of images, or a file that names images, where the encoder sees those."""
+    if type(encoder).__module__.startswith("dipole.modality.image."):
         from dipole.modality.image.rows.folder import Folder
 
         return Folder(path=str(path))
@@ -139,6 +109,7 @@ class Vectors:
     owner: torch.Tensor | None = None
     kept: torch.Tensor | None = None  # the items' places that are here, None for all
     zero: int = 0
+    cut: tuple[int, int, int] = (0, 0, 0)  # texts that were cut, of how many, to how many tokens
 
     def of(self, values: Sequence[Any]) -> list[Any]:
         """The entries of a list of the items that are here."""
@@ -164,6 +135,9 @@ def encode_items(encoder: Any, items: Items, batch_size: int = 32, progress: boo
             )
         return found
 
+    counter = getattr(encoder, "truncated", None)
+    if counter is not None:
+        counter.reset()
     anchors = vectors(items.anchors, "queries" if items.positives else "", items.numbers)
     positives = vectors(items.positives, "keys", items.numbers) if items.positives else None
     negatives = vectors(items.negatives, "keys", [items.numbers[i] for i in items.owner.tolist()]) if items.negatives else None
@@ -179,7 +153,8 @@ def encode_items(encoder: Any, items: Items, batch_size: int = 32, progress: boo
             f"diagnose: {zero} of {len(anchors)} rows have a vector of 0, and fewer than two are left", remedy="try another model"
         )
     kept = alive.nonzero().flatten() if zero else None
-    return Vectors(items, anchors[alive], None if positives is None else positives[alive], negatives, owner, kept, zero)
+    cut = (0, 0, 0) if counter is None else (int(counter), counter.seen, counter.max_tokens)
+    return Vectors(items, anchors[alive], None if positives is None else positives[alive], negatives, owner, kept, zero, cut)
 
 
 def _present(value: Any) -> bool:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from dipole.core.extras import need
@@ -38,17 +36,6 @@ def render(
         pictures=json.dumps(_plain(pictures), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
     )
     return text
-
-
-def write(path: Path, text: str) -> None:
-    """Write the page whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def number(value: float | None) -> str:

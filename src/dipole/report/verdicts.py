@@ -96,13 +96,14 @@ BOUNDS = {
     "given negatives": Bound(
         0.1, 0.3, "share of queries one of whose given negatives scores as high as the positive: often an unmarked positive"
     ),
+    "truncation": Bound(0.01, 0.2, "what is cut off cannot be found; dwell curves (dipole evaluate) say how much of a text is heard"),
     "loss": Bound(0.9, 0.99, "as a share of log N, the loss of guessing among N candidates"),
 }
 
 
 def judge(found: Mapping[str, Any]) -> list[Verdict]:
     """The verdicts on what :func:`dipole.report.measure.measure` found."""
-    said = [_rows(found), _zero(found), *_spread(found)]
+    said = [_rows(found), _zero(found), _cut(found), *_spread(found)]
     if found["pairs"] is not None:
         said += _pairs(found)
     else:
@@ -171,6 +172,14 @@ def _zero(found: Mapping[str, Any]) -> Verdict | None:
     return Verdict(
         "zero vectors", "ill", float(zero), "none", text, "look for empty items, or units that died", "no cosine is defined for them"
     )
+
+
+def _cut(found: Mapping[str, Any]) -> Verdict | None:
+    cut, of, tokens = found["counts"]["cut"]
+    if not cut:
+        return None
+    text = f"{cut} of {of} texts were cut to {tokens} tokens"
+    return _bounded("truncation", cut / of, text, "a larger --max-tokens where the model allows it; split long texts")
 
 
 def _spread(found: Mapping[str, Any]) -> list[Verdict]:
