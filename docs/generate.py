@@ -15,6 +15,8 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import diagnosing
+
 from dipole.assembly.discover import discover
 from dipole.assembly.tags import FACETS
 from dipole.cli.main import command_names, summary
@@ -218,6 +220,13 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "docs/evaluate.md": {"kinds": kinds, "suite": suite, "reference": reference, "definitions": definitions},
     "docs/audit.md": {"audit": audit, "language": language},
     "docs/doctor.md": {"doctor": doctor},
+    "docs/diagnostics.md": {
+        "bounds": diagnosing.bounds,
+        "diagnostics": diagnosing.example,
+        "summary": diagnosing.summary_table,
+        "growth": diagnosing.growth,
+        "definitions": diagnosing.definitions,
+    },
     "docs/engine.md": {"engine": engine, **{name: functools.partial(example, name) for name in EXAMPLES}},
 }
 

@@ -95,6 +95,15 @@ def test_no_matrix_of_all_pairs() -> None:
     assert held.peak < 200 * 2**20
 
 
+def test_exact_over_all_pairs_holds_no_matrix_either() -> None:
+    """12,000 x 32, every pair: the matrix would take 576 MB."""
+    x = torch.randn(12_000, 32)
+    with Held() as held:
+        exact = uniformity(x)
+    assert exact.rows == 12_000 and exact.error == 0
+    assert held.peak < 60 * 2**20
+
+
 @pytest.mark.parametrize("measure", [uniformity, anisotropy, lambda x: alignment(x, x), lambda x: tolerance(x, torch.arange(len(x)) % 2)])
 def test_bad_vectors_are_named(measure: object) -> None:
     assert callable(measure)

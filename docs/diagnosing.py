@@ -1,0 +1,163 @@
+"""What ``docs/diagnostics.md`` takes from the code: the diagnostics' docstrings, the verdicts' bounds, and figures of growth."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import textwrap
+from pathlib import Path
+
+from dipole.report.verdicts import BOUNDS
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "src" / "dipole" / "diagnostics"
+# Module -> heading, in the order of the page. A module that is not here fails the generation, so that none is forgotten.
+ORDER = {
+    "geometry": "Where vectors lie",
+    "cosines": "Pairs beside strangers",
+    "spectrum": "How many directions are used",
+    "isotropy": "Whether all directions are used alike",
+    "hubs": "Hubs",
+    "gap": "Two kinds of vectors, and classes, told apart",
+    "collapse": "Neural collapse",
+    "temperature": "What temperature does",
+    "negatives": "Negatives",
+    "augmentation": "Views and the classes they make",
+    "surface": "Length and shared words",
+    "association": "Associations",
+    "models": "Two models",
+    "layers": "Layers",
+    "latent_classes": "Latent classes",
+    "generalisation": "Generalisation",
+    "sufficiency": "Sufficiency",
+    "estimate": "",
+}
+FIELDS = ("Range", "Healthy", "Source", "Cost", "Shapes", "Errors")
+_FIELD = re.compile(rf"^(?:{'|'.join(FIELDS)}|Values): ")
+
+
+def homes() -> dict[str, str]:
+    """Public name -> module, as ``dipole.diagnostics`` exports them."""
+    tree = ast.parse((FOLDER / "__init__.py").read_text(encoding="utf-8"))
+    held = next(node for node in tree.body if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "HOMES")
+    found: dict[str, str] = ast.literal_eval(held.value)
+    return found
+
+
+def summary_table() -> str:
+    """One row a diagnostic: what it says, and what is healthy."""
+    rows = ["| diagnostic | what it says | healthy |", "|---|---|---|"]
+    for module, names in _by_module().items():
+        for name, node in names.items():
+            said = _taken_apart(ast.get_docstring(node) or "")
+            if module != "estimate":
+                rows.append(
+                    f"| [`{name}`](#{name.replace('_', '-')}) | {_cell(said['first'])} | {_cell(said['fields'].get('Healthy', ''))} |"
+                )
+    return "\n".join(rows)
+
+
+def definitions() -> str:
+    """Every diagnostic in full."""
+    out: list[str] = []
+    for module, names in _by_module().items():
+        if module == "estimate":
+            continue
+        out += [f"## {ORDER[module]}", ""]
+        for name, node in names.items():
+            assert isinstance(node, ast.FunctionDef)
+            said = _taken_apart(ast.get_docstring(node) or "")
+            out += [f"### {name}", "", f"`{name}({ast.unparse(node.args)})`", "", said["first"], ""]
+            for block in said["blocks"]:
+                out += ["```text", textwrap.dedent(block), "```", ""] if block.startswith("    ") else [_prose(block), ""]
+            out += [f"* **{field}**: {_prose(text)}" for field, text in said["fields"].items()] + [""]
+            answer = ast.unparse(node.returns) if node.returns else ""
+            about = _of_the_answer(module, re.sub(r"list\[(\w+)\]", r"\1", answer))
+            out += [f"Gives `{answer}`: {_prose(about)}" if about else f"Gives `{answer}`.", ""]
+    return "\n".join(out).rstrip()
+
+
+def bounds() -> str:
+    """The bounds of ``dipole diagnose``."""
+    rows = ["| verdict | healthy | ill | why there |", "|---|---|---|---|"]
+    for name, bound in BOUNDS.items():
+        side = "above" if bound.bad > bound.good else "below"
+        rows.append(f"| {name} | {bound.text} | {side} {bound.bad:g} | {bound.why} |")
+    return "\n".join(rows)
+
+
+def growth() -> str:
+    """Measured time and memory."""
+    found = json.loads((ROOT / "bench" / "results" / "diagnostics.json").read_text(encoding="utf-8"))
+    sizes = found["sizes"]
+    head = " | ".join(f"N = {n:,}" for n in sizes)
+    rows = [f"| diagnostic | {head} | memory at N = {sizes[-1]:,} |", f"|---|{'---|' * (len(sizes) + 1)}"]
+    for entry in found["growth"]:
+        times = " | ".join(f"{s:.3f} s" if s < 1 else f"{s:.1f} s" for s in entry["seconds"])
+        rows.append(f"| {entry['diagnostic']} | {times} | {entry['bytes'][-1] / 2**20:.0f} MiB |")
+    matrix = 4 * sizes[-1] ** 2 / 2**20
+    where = f"{found['machine']['threads']} threads of an {found['machine']['cpu']}, {found['date']}"
+    rows += [
+        "",
+        f"d = {found['dim']}, float32, {where}; memory beyond the vectors. The matrix of all pairs alone would take {matrix:,.0f} MiB.",
+    ]
+    return "\n".join(rows)
+
+
+def example() -> str:
+    """The worked example's file."""
+    return f"```python\n{(ROOT / 'examples' / 'diagnostics' / 'vectors.py').read_text(encoding='utf-8')}```"
+
+
+def _by_module() -> dict[str, dict[str, ast.stmt]]:
+    """Modules in the page's order -> their public functions in the file's order."""
+    found: dict[str, dict[str, ast.stmt]] = {module: {} for module in ORDER}
+    for module in dict.fromkeys(homes().values()):
+        assert module in ORDER, f"docs/diagnosing.py: give the module {module} a heading in ORDER"
+        tree = ast.parse((FOLDER / f"{module}.py").read_text(encoding="utf-8"))
+        public = {name for name, home in homes().items() if home == module}
+        found[module] = {node.name: node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in public}
+    return {module: names for module, names in found.items() if names}
+
+
+def _taken_apart(text: str) -> dict:
+    """``first`` line, ``blocks`` of formula and prose, ``fields`` by label; doctests are left out."""
+    first, _, rest = text.partition("\n")
+    blocks, fields = [], {}
+    for block in re.split(r"\n[ ]*\n", rest.strip("\n")):
+        lines = [line for line in block.split("\n") if line.strip()]
+        if not lines or lines[0].lstrip().startswith(">>>"):
+            continue
+        plain: list[str] = []
+        label = ""
+        for line in lines:
+            if match := _FIELD.match(line):
+                label = match[0][:-2]
+                fields[label] = line[match.end() :]
+            elif label:
+                fields[label] += " " + line.strip()
+            else:
+                plain.append(line)
+        if plain:
+            formula = all(line.startswith("    ") for line in plain)
+            blocks.append("\n".join(plain) if formula else " ".join(line.strip() for line in plain))
+    return {"first": first, "blocks": blocks, "fields": {name: fields[name] for name in FIELDS if name in fields}}
+
+
+def _of_the_answer(module: str, answer: str) -> str:
+    """The docstring of the dataclass that a diagnostic returns."""
+    if answer in ("float", "int", "Estimate") or "[" in answer or "." in answer:
+        return {"Estimate": "a float with `error`, its standard error, and `rows`, how many it looked at."}.get(answer, "")
+    tree = ast.parse((FOLDER / f"{module}.py").read_text(encoding="utf-8"))
+    held = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == answer), None)
+    return " ".join((ast.get_docstring(held) or "").split()) if held else ""
+
+
+def _prose(text: str) -> str:
+    """Docstring text as Markdown."""
+    return re.sub(r":func:`(?:~?[\w.]*\.)?(\w+)`", r"`\1`", text).replace("``", "`")
+
+
+def _cell(text: str) -> str:
+    return _prose(text).replace("|", "\\|")
