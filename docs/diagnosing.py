@@ -8,7 +8,7 @@ import re
 import textwrap
 from pathlib import Path
 
-from dipole.report.verdicts import BOUNDS
+from dipole.report.bounds import BOUNDS
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "src" / "dipole" / "diagnostics"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dipole.report.verdicts import BOUNDS
+from dipole.report.bounds import BOUNDS
 
 FOUND = Path(__file__).parents[2] / "bench" / "results" / "diagnostics.json"
 

@@ -10,9 +10,9 @@ import torch
 
 from dipole import diagnostics
 from dipole.core.errors import DataError
+from dipole.report.bounds import BOUNDS, Bound
 from dipole.report.diagnose import Report, diagnose
 from dipole.report.inputs import Options, read_items
-from dipole.report.verdicts import BOUNDS, Bound
 from tests.report.conftest import Table, rows_of, spread
 
 
