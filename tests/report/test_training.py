@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from dipole import diagnostics
 from dipole.cli.main import main
@@ -76,4 +75,3 @@ def test_what_cannot_be_read_has_a_name(run_folder: Path, tmp_path: Path, capsys
     assert main(["diagnose", str(run_folder), "--data", str(tmp_path / "no.jsonl")]) == 2
     assert main(["diagnose", str(run_folder), "--map", "tsne"]) == 2
     assert "unknown map 'tsne'" in capsys.readouterr().err
-    torch.manual_seed(0)
