@@ -3,9 +3,11 @@
 import torch
 
 from dipole.losses import (
+    CACR,
     DCL,
     MACL,
     BothViews,
+    EachView,
     Graded,
     HardestOnly,
     InfoNCE,
@@ -34,6 +36,8 @@ CASES = {
     "both_views of dcl": Case(lambda: BothViews(DCL(temperature=0.2)), extreme=inside),
     "both_views of macl": Case(lambda: BothViews(MACL(temperature=0.2)), pairs="cosines", extreme=None),
     "both_views without_equal": Case(lambda: BothViews(WithoutEqual(InfoNCE(temperature=0.2))), pairs="noted", extreme=None),
+    "each_view": Case(lambda: EachView(SupCon(temperature=0.2)), pairs="stacked", extreme=lambda t: {"loss": SupCon(temperature=t)}),
+    "each_view of cacr": Case(lambda: EachView(CACR()), pairs="stacked", extreme=None),
     "keys_ask": Case(lambda: KeysAsk(InfoNCE(temperature=0.2)), extreme=inside),
     "keys_ask of supcon": Case(lambda: KeysAsk(SupCon(temperature=0.2)), pairs="graded, square", extreme=None),
     "without_equal": Case(lambda: WithoutEqual(InfoNCE(temperature=0.2)), pairs="noted", extreme=inside),

@@ -64,6 +64,11 @@ def alignment(seen: Seen) -> float:
     return diagnostics.alignment(seen.anchors.double(), seen.positives.double())
 
 
+def effective_rank(seen: Seen) -> float:
+    """``dipole.diagnostics.effective_rank`` of the anchors; higher is less collapsed."""
+    return diagnostics.effective_rank(seen.anchors.double())
+
+
 def recall_at_1(seen: Seen) -> float:
     """Share of anchors whose own positive scores highest."""
     found = (seen.anchors @ seen.positives.T).argmax(1)
@@ -126,6 +131,7 @@ def _ranks(values: torch.Tensor) -> torch.Tensor:
 METRICS: Mapping[str, Callable[[Seen], float]] = {
     "uniformity": uniformity,
     "alignment": alignment,
+    "effective-rank": effective_rank,
     "recall@1": recall_at_1,
     "nearest-label": nearest_label,
     "match-label": match_label,

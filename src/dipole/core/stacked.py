@@ -36,9 +36,14 @@ def stacked(views: torch.Tensor, *, score: Score | None = None, ids: torch.Tenso
     return pairs if score is None else replace(pairs, score=score)
 
 
+def is_stacked(pairs: Pairs) -> bool:
+    """Whether the queries hold several views an item."""
+    return isinstance(pairs.queries, torch.Tensor) and pairs.queries.dim() == 3
+
+
 def views_of(pairs: Pairs, loss: str) -> torch.Tensor:
     """(N, V, d) the views this process holds. Raises DataError where the pairs hold one vector an item, or token vectors."""
-    if not isinstance(pairs.queries, torch.Tensor) or pairs.queries.dim() != 3:
+    if not is_stacked(pairs) or not isinstance(pairs.queries, torch.Tensor):
         raise DataError(f"{loss} compares several views of each item, stacked as (N, V, d)", remedy="use views = multi_view")
     return pairs.queries
 

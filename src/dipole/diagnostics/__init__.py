@@ -6,6 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dipole.diagnostics.analogies import offset_parallelism as offset_parallelism
+    from dipole.diagnostics.analogies import pairing_consistency as pairing_consistency
     from dipole.diagnostics.association import weat as weat
     from dipole.diagnostics.augmentation import alignment_failure as alignment_failure
     from dipole.diagnostics.augmentation import class_divergence as class_divergence
@@ -94,7 +96,9 @@ HOMES = {
     "mutual_neighbours": "models",
     "neural_collapse": "collapse",
     "occurrences": "hubs",
+    "offset_parallelism": "analogies",
     "overlap_bias": "surface",
+    "pairing_consistency": "analogies",
     "partition_isotropy": "isotropy",
     "rank_peak": "spectrum",
     "separability": "gap",

@@ -2,6 +2,7 @@
 
 # Written by docs/generate.py from the modules there are.
 from dipole.losses.around.both_views import BothViews
+from dipole.losses.around.each_view import EachView
 from dipole.losses.around.graded import Graded
 from dipole.losses.around.hardest_only import HardestOnly
 from dipole.losses.around.keys_ask import KeysAsk
@@ -72,6 +73,7 @@ __all__ = [
     "ClassPrototypes",
     "Debiased",
     "Distilled",
+    "EachView",
     "FocalInfoNCE",
     "FocalSigmoid",
     "FourBlock",

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 
 from dipole.core.protocols import Batch
+from dipole.train.joining import join
 from dipole.train.ranks import objective_of
 from dipole.train.recipe import Recipe
 
@@ -42,7 +43,7 @@ def together(batches: Sequence[Batch]) -> Batch:
             shifted = values + before * (values >= 0) if name.endswith("owner") else values
             meta.setdefault(name, []).append(shifted)
         before += len(batch.items["queries"])
-    return Batch(items, {name: torch.cat(parts) for name, parts in meta.items()})
+    return Batch(items, {name: join([{name: part} for part in parts])[name] for name, parts in meta.items()})
 
 
 def gradients_by_ranks(recipe: Recipe, run: Sequence[Sequence[Batch]]) -> torch.Tensor:

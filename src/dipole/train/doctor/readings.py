@@ -27,6 +27,7 @@ import torch
 
 from dipole.core.errors import DataError
 from dipole.core.pairs import Pairs
+from dipole.core.stacked import each_view, is_stacked
 from dipole.core.vectors import leading
 from dipole.diagnostics.geometry import alignment, uniformity
 from dipole.diagnostics.geometry import mean_cosine as mean_of_cosines
@@ -78,8 +79,9 @@ def of_pairs(pairs: Pairs, owner: torch.Tensor | None, temperature: float | None
     """From the scores of at most 64 rows with all columns.
 
     ``owner`` (M,) int64: the row each column was given with as a mined negative, -1 for none; None: there are no mined ones.
-    ``temperature``: what the loss divides scores by, where it has one.
+    ``temperature``: what the loss divides scores by, where it has one. Of items of several views, every view is a row.
     """
+    pairs = each_view(pairs) if is_stacked(pairs) else pairs
     own = pairs.own_rows
     rows = slice(own.start, min(own.stop, own.start + _ROWS))
     some = replace(pairs, local=(rows, slice(0, 0)), rows={}, cols={} if owner is None else {"owner": owner})
