@@ -68,7 +68,8 @@ def _offsets(name: str, starts: torch.Tensor, ends: torch.Tensor) -> torch.Tenso
     if bool((length == 0).any()):
         row = int((length == 0).nonzero()[0, 0])
         raise DataError(f"{name}: start and end of a pair coincide, so there is no direction, first row {row}", remedy="leave it out")
-    return offsets / length
+    unit: torch.Tensor = offsets / length
+    return unit
 
 
 def _upper(unit: torch.Tensor) -> torch.Tensor:
