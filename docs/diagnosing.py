@@ -26,6 +26,7 @@ ORDER = {
     "augmentation": "Views and the classes they make",
     "surface": "Length and shared words",
     "association": "Associations",
+    "analogies": "Analogies",
     "models": "Two models",
     "layers": "Layers",
     "latent_classes": "Latent classes",
