@@ -67,6 +67,25 @@ def example(name: str) -> str:
     return f"```python\n{(ROOT / 'examples' / 'engine' / f'{name}.py').read_text(encoding='utf-8')}```"
 
 
+def icons() -> str:
+    """What the two towers learned from the Lucide icons, as measured."""
+    path = ROOT / "bench" / "results" / "icons.json"
+    if not path.exists():
+        return ""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    run = found["runs"][0]
+    rows = [f"| {run['held out']} held-out icons | recall@1 | recall@10 | MRR@10 |", "|---|---|---|---|"]
+    for way, after in run["after"].items():
+        cells = [f"{run['before'][way][m]['value']:.3f} → **{after[m]['value']:.3f}**" for m in ("recall@1", "recall@10", "mrr@10")]
+        rows.append(f"| {way} | {' | '.join(cells)} |")
+    chance = f"Chance finds the right one among ten of {run['held out']} in {10 / run['held out']:.3f} of the cases."
+    where = f"{found['machine']['threads']} threads of an {found['machine']['cpu']}, {found['date']}, `bench/results/icons.json`"
+    said = (
+        f"`clip-pairs`, variant `images`, on {run['trained on']} drawings of the Lucide set and their tags, {found['steps']} steps of 128"
+    )
+    return "\n".join([f"{said}, {run['seconds']:.0f} s on {where}. {chance}", "", *rows])
+
+
 def engine() -> str:
     """The engine beside dense PyTorch and the peers, as measured."""
     path = ROOT / "bench" / "results" / "pairwise_all.json"
@@ -227,6 +246,7 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
         "growth": diagnosing.growth,
         "definitions": diagnosing.definitions,
     },
+    "docs/images.md": {"icons": icons},
     "docs/engine.md": {"engine": engine, **{name: functools.partial(example, name) for name in EXAMPLES}},
 }
 

@@ -173,6 +173,13 @@ def test_parts_inside_parts(tmp_path: Path) -> None:
         "use": "image.conv", "dimension": 64, "size": 32, "channels": 3, "width": 8, "depth": 3, "normalize": True
     }  # fmt: skip
     assert resolved(again) == resolved(spec)
+    file = write(tmp_path, text)
+    changed = load(file, changes=["encoder.image.width=4", "encoder.text=toy.bag", "encoder.text.dimension=6"])
+    assert (build(changed).encoder.image.width, build(changed).encoder.text.dimension) == (4, 6)  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match="encoder holds no part 'sound'"):
+        load(file, changes=["encoder.sound.width=4"])
+    with pytest.raises(UnknownNameError, match=r"encoder\.image\.widht=4: .*did you mean 'width'"):
+        check(load(file, changes=["encoder.image.widht=4"]))
     for wrong, said in (
         ('{ use = "image.conf" }', r"mine\.toml:7.*image: .*did you mean 'image\.conv'"),
         ('{ use = "image.conv", widht = 8 }', "did you mean 'width'"),

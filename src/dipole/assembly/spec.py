@@ -166,7 +166,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _set(spec: Spec, change: str) -> Spec:
-    """One ``slot.parameter=value`` or ``losses.0.parameter=value`` or ``slot=part``."""
+    """One ``slot.parameter=value``, ``losses.0.parameter=value``, ``encoder.image.parameter=value`` (a part inside) or ``slot=part``."""
     path, equals, raw = change.partition("=")
     where = f"--set {change}"
     words = path.strip().split(".")
@@ -184,9 +184,16 @@ def _set(spec: Spec, change: str) -> Spec:
     parts = copy.deepcopy(dict(spec.parts))
     entries = parts.setdefault(slot, _entries({slot: {}}, where)[slot] if slot in ("step", "batches") else [])
     number = int(rest.pop(0)) if rest[0].isdigit() else 0
-    if number >= len(entries) or len(rest) != 1:
+    if number >= len(entries) or not rest:
         raise UsageError(f"{where}: {slot} holds {len(entries)} part(s); write {slot}.parameter=value or {slot}.0.parameter=value")
-    entries[number][rest[0]] = value
+    entry = entries[number]
+    for name in rest[:-1]:  # into a part inside the part
+        held = entry.get(name)
+        if not isinstance(held, (str, dict)):
+            raise UsageError(f"{where}: {slot} holds no part {name!r}; name it first: {slot}.{name}=PART")
+        entry[name] = {"use": held} if isinstance(held, str) else held
+        entry = entry[name]
+    entry[rest[-1]] = value
     return replace(spec, parts=parts, places={**spec.places, f"{slot}.{number}.{rest[0]}": where})
 
 

@@ -1,10 +1,11 @@
-"""A small convolutional network: every stage halves height and width; the mean over places is the image's vector.
+"""A small convolutional network: every stage halves height and width; the places that are left make the image's vector.
 
-    x -> [conv 3x3 -> GroupNorm -> ReLU -> conv 3x3 -> GroupNorm -> ReLU -> mean of 2x2] * depth -> linear at every place
-    v = normalise(mean over places)
+    f = [conv 3x3 -> GroupNorm -> ReLU -> conv 3x3 -> GroupNorm -> ReLU -> mean of 2x2] * depth (x)
+    tokens = V f at every place      v = normalise(W LN(tokens averaged to a grid of at most 4 x 4, in one row))
 
 Shapes: B images, S = size / 2^depth places a side, d = ``dimension``; ``tokens`` (B, S * S, d) are the places, row by row.
 GroupNorm and no BatchNorm: an image's vector depends on no other image, so gradient caching and several processes are exact.
+The grid, and not the mean over all places, makes the vector: of small drawings it matters where a line is.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ class Conv(nn.Module):
             stages.append(nn.AvgPool2d(2))
             before = after
         self.stages = nn.Sequential(*stages)
-        self.top = nn.Linear(before, self.dimension)
+        side = min(4, self.size // 2**self.depth)
+        self.local = nn.Conv2d(before, self.dimension, 1)
+        self.grid = nn.Sequential(nn.AdaptiveAvgPool2d(side), nn.Flatten(), nn.LayerNorm(self.dimension * side * side))
+        self.top = nn.Linear(self.dimension * side * side, self.dimension)
         self.truncated = Truncation()
 
     def prepare(self, items: Sequence[Any], side: str = "queries") -> Mapping[str, torch.Tensor]:
@@ -59,9 +63,9 @@ class Conv(nn.Module):
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> Encoded:
         """The vectors of prepared inputs."""
-        places = self.stages(inputs["pixels"] * 2 - 1).flatten(2).transpose(1, 2)
-        tokens = self.top(places)
-        before = tokens.mean(1)
+        places = self.local(self.stages(inputs["pixels"] * 2 - 1))
+        before = self.top(self.grid(places))
+        tokens = places.flatten(2).transpose(1, 2)
         pooled = nn.functional.normalize(before, dim=-1) if self.normalize else before
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         return Encoded(pooled, tokens, mask, before)
