@@ -71,7 +71,14 @@ def once(every: list[dict[str, Any]], seed: int, steps: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         data = laid_out(rest, Path(folder))
         small = ["encoder.image.size=32", "encoder.image.width=16", "encoder.image.channels=1", "rows.grey=true", "rows.size=32"]
-        changes = [*small, "encoder.text.max_tokens=16", "step.micro_batch_size=0", "step.batch_size=128", f"step.max_steps={steps}", f"step.seed={seed}"]
+        changes = [
+            *small,
+            "encoder.text.max_tokens=16",
+            "step.micro_batch_size=0",
+            "step.batch_size=128",
+            f"step.max_steps={steps}",
+            f"step.seed={seed}",
+        ]
         spec = load("clip-pairs", variant="images", changes=changes)
         recipe = build(spec.changed({"rows": {"path": str(data)}}, "data"))
         before = measured(recipe.encoder, held)
