@@ -16,6 +16,7 @@ from dipole.losses import (
     OwnOnly,
     Propensity,
     SupCon,
+    Whitened,
     WithoutEqual,
     WithoutSimilar,
 )
@@ -31,7 +32,15 @@ def learned():
     return LearnedWeights(InfoNCE(temperature=0.2), dimension=5, hidden=4)
 
 
+def whitened(**given):
+    torch.manual_seed(0)
+    return Whitened(InfoNCE(temperature=0.2), **given)
+
+
+OUTSIDE = {"test_autocast_leaves_the_statistics_alone": "a matrix product runs backward inside the region, as PyTorch advises against"}
 CASES = {
+    "whitened": Case(lambda: whitened(groups=5, positives=2), pairs="five, at hand", extreme=None, exempt=OUTSIDE),
+    "whitened, with a head": Case(lambda: whitened(groups=5, positives=1, head=5), pairs="five, at hand", extreme=None, exempt=OUTSIDE),
     "both_views": Case(lambda: BothViews(InfoNCE(temperature=0.2)), extreme=inside),
     "both_views of dcl": Case(lambda: BothViews(DCL(temperature=0.2)), extreme=inside),
     "both_views of macl": Case(lambda: BothViews(MACL(temperature=0.2)), pairs="cosines", extreme=None),

@@ -78,7 +78,46 @@ def three_views(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
     return torch.stack([q, k, k.flip(1)], dim=1)
 
 
+def twins(pairs: Pairs) -> Pairs:
+    """With what a slow copy of the encoder makes of both sides."""
+    slow = [wide(side.detach()).flip(-1) for side in (pairs.queries, pairs.keys)]
+    return replace(pairs, channels={"twin": Channel(*slow, Dot())})
+
+
+def described(pairs: Pairs, labels: torch.Tensor) -> Pairs:
+    """With a class, a number, and the image each item is from; columns of the next class are taken to show the row's image."""
+    about = {"label": labels, "score": labels.to(torch.float32) / 3}
+    return replace(pairs, rows={**about, "id": labels}, cols={**about, "id": labels - 1})
+
+
+def itself(q: torch.Tensor, labels: torch.Tensor, ring: Ring) -> Pairs:
+    """Labelled items against themselves on a ring."""
+    return Pairs(q, q, Match(labels, labels, others_only=True), excluded=(Diagonal(0, ring.row_starts[-1]),), ring=ring)
+
+
 PAIRS: dict[str, Kind] = {
+    "twins": Kind(
+        lambda q, k, labels: twins(aligned(q[:, :5], k[:, :5])),
+        lambda q, k, labels, ring: twins(aligned_ring(q[:, :5], k[:, :5], labels, ring)),
+        lambda pairs, new, owner: pairs.with_negatives(new[:, :5], owner, channels={"twin": new[:, :5].detach()}),
+    ),
+    "described": Kind(
+        lambda q, k, labels: described(Pairs.labelled(q, labels), labels),
+        lambda q, k, labels, ring: described(itself(q, labels, ring), labels),
+        negatives=None,
+        one_sided=True,
+    ),
+    "numbered": Kind(
+        lambda q, k, labels: described(Pairs.labelled(unit(q), labels), labels),
+        None,
+        negatives=None,
+        one_sided=True,
+    ),
+    "prototypes": Kind(
+        lambda q, k, labels: replace(Pairs(q, k, Diagonal(0, len(q))), cols={"concentration": propensity(labels)}),
+        lambda q, k, labels, ring: replace(aligned_ring(q, k, labels, ring), cols={"concentration": propensity(labels)}),
+        lambda pairs, new, owner: pairs.with_negatives(new, owner, cols={"concentration": propensity(owner)}),
+    ),
     "aligned": Kind(aligned, aligned_ring),
     "cosines": Kind(
         lambda q, k, labels: aligned(unit(q), unit(k)),
@@ -106,9 +145,7 @@ PAIRS: dict[str, Kind] = {
     ),
     "labelled": Kind(
         lambda q, k, labels: Pairs.labelled(q, labels),
-        lambda q, k, labels, ring: Pairs(
-            q, q, Match(labels, labels, others_only=True), excluded=(Diagonal(0, ring.row_starts[-1]),), ring=ring
-        ),
+        lambda q, k, labels, ring: itself(q, labels, ring),
         negatives=None,
         one_sided=True,
     ),

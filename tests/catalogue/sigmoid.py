@@ -2,7 +2,7 @@
 
 import torch
 
-from dipole.losses import ETS, ClassPrototypes, FocalSigmoid, Matching, SigLIP
+from dipole.losses import ETS, ClassPrototypes, FocalSigmoid, Matching, PairwiseBCE, SigLIP
 from tests.catalogue.case import Case
 
 
@@ -25,6 +25,8 @@ CASES = {
     "siglip": Case(lambda: SigLIP(temperature=0.2, bias=-1.0)),
     "ets": Case(lambda: ETS(temperature=0.5)),
     "focal_sigmoid": Case(lambda: FocalSigmoid(temperature=0.2, focus=1.5, balance=0.3)),
+    "pairwise_bce": Case(lambda: PairwiseBCE(), pairs="labelled", extreme=None),
+    "pairwise_bce, negatives too": Case(lambda: PairwiseBCE(negative_weight=0.5), pairs="labelled", extreme=None),
     "class_prototypes": Case(drawn(lambda: ClassPrototypes(classes=120, dim=5)), pairs="classes", extreme=None),
     "matching": Case(drawn(lambda: Matching(dim=5, hidden=8)), pairs="five, at hand", extreme=None, exempt=AT_HAND),
 }

@@ -107,8 +107,9 @@ def test_a_frozen_side_costs_no_gradient_and_changes_none(name):
 @pytest.mark.parametrize("name", LOSSES)
 def test_copies_and_pickles_are_the_same_loss(name):
     loss = loss_of(name)
+    others = copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))  # before it draws: a copy goes on from where it was made
     want, _ = values_and_grads(name, *batch(), loss)
-    for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+    for other in others:
         assert torch.equal(values_and_grads(name, *batch(), other)[0], want)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dipole.encoders.momentum import Momentum
-from dipole.losses import Distilled, InfoNCE, SigLIP
+from dipole.losses import Distilled, InfoNCE, PredictedTwin, SigLIP
 from dipole.negatives.centroids import Centroids
 from dipole.negatives.hardest import Hardest
 from dipole.negatives.mixed import Mixed
@@ -14,6 +14,7 @@ from dipole.negatives.outside_batch import OutsideBatch
 from dipole.negatives.queue import Queue
 from dipole.negatives.task_queues import TaskQueues
 from dipole.negatives.twin_teacher import TwinTeacher
+from dipole.negatives.twin_views import TwinViews
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,13 @@ CASES = {
         losses=(Distilled(temperature=1.0, teacher_temperature=1.0),),
         between=(),
         exempt={"test_it_makes_a_difference": "without the teacher's channel the loss that reads it refuses to run"},
+    ),
+    "twin_views": Case(
+        TwinViews,
+        around=lambda encoder: Momentum(encoder, decay=0.5, sides=()),
+        losses=(PredictedTwin(dimension=8, hidden=0),),
+        between=(),
+        exempt={"test_it_makes_a_difference": "without the twin's channel the loss that reads it refuses to run"},
     ),
     "queue that starts late": Case(lambda: Queue(size=18, start=1)),
     "task_queues": Case(lambda: TaskQueues(size=5, tasks=3)),

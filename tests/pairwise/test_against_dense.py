@@ -24,6 +24,8 @@ from dipole.pairwise.scores.max_sim import MaxSim
 from dipole.pairwise.scores.neg_squared_distance import NegSquaredDistance
 from dipole.pairwise.scores.pair_function import PairFunction
 from dipole.pairwise.scores.polynomial import Polynomial
+from dipole.pairwise.scores.relu_cosine import ReluCosine
+from dipole.pairwise.scores.same_class import SameClass
 from dipole.pairwise.scores.scaled_cosine import ScaledCosine
 from dipole.pairwise.scores.soft_interaction import SoftInteraction
 
@@ -123,6 +125,8 @@ SCORES = {
     "distance_power": DistancePower(power=1.3),
     "kernel_mixture": KernelMixture(powers=(1.0, 2.0, 0.7), shares=(0.5, 0.2, 0.3), temperature=0.8),
     "polynomial": Polynomial(degree=3, shift=0.5),
+    "relu_cosine": ReluCosine(),
+    "same_class": SameClass(),
     "bilinear": Bilinear(query_dim=4, key_dim=4).double(),
 }
 
@@ -150,6 +154,8 @@ def closed_forms(q, k):
         "kernel_mixture": sum(w * (-squared.pow(p / 2) / 0.8).exp() for w, p in ((0.5, 1), (0.2, 2), (0.3, 0.7))).log(),
         "distance_power": -torch.cdist(q, k).pow(1.3),
         "polynomial": (dot + 0.5).pow(3),
+        "relu_cosine": torch.cosine_similarity(q.relu()[:, None], k.relu()[None], dim=2),
+        "same_class": q.softmax(1) @ k.softmax(1).T,
         "bilinear": dot,
     }
 

@@ -15,10 +15,10 @@ from dipole.core.vectors import wide
 from dipole.regularizers import (
     Anisotropy,
     AttributeAlignment,
-    Classifier,
     Communities,
     Covariance,
     CrossCorrelation,
+    CrossEntropy,
     EffectiveRank,
     JointEntropy,
     MeanEntropy,
@@ -90,13 +90,13 @@ ALONE = {"test_a_single_item_is_refused": "a mean over items, each judged alone,
 REGULARIZERS: dict[str, Case] = {
     "anisotropy": Case(lambda d: Anisotropy()),
     "attribute_alignment": Case(lambda d: AttributeAlignment(width=0.5)),
-    "classifier": Case(lambda d: Classifier(classes=4, dimension=d, temperature=0.5, prior=(4, 3, 2, 1), margin=0.2), ALONE),
     "communities": Case(lambda d: later(Communities(communities=3, dimension=d, nearness=0.1)), HELD),
     "communities, gaussian": Case(
         lambda d: later(Communities(communities=3, dimension=d, nearness=0.1, gaussian=True, temperature=2.0)), HELD
     ),
     "covariance": Case(lambda d: Covariance()),
     "cross_correlation": Case(lambda d: CrossCorrelation(redundancy=0.1)),
+    "cross_entropy": Case(lambda d: CrossEntropy(prior=(5, 4, 3, 2, 1), margin=0.2), ALONE),
     "effective_rank": Case(lambda d: EffectiveRank()),
     "effective_rank, raised": Case(lambda d: EffectiveRank(raised=True)),
     "joint_entropy": Case(lambda d: JointEntropy(width=1.5)),

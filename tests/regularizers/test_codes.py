@@ -1,4 +1,4 @@
-"""SepCLR's terms and the classifier: the authors' code, double loops, cross-entropy by PyTorch."""
+"""SepCLR's terms and classification: the authors' code, double loops, cross-entropy by PyTorch."""
 
 import math
 
@@ -10,7 +10,7 @@ from dipole.core.encoded import Encoded
 from dipole.core.errors import DataError, DegenerateBatchError, ParameterError
 from dipole.core.pairs import Pairs
 from dipole.losses import AlignUniform
-from dipole.regularizers import AttributeAlignment, Classifier, JointEntropy, MeanEntropy, Salient
+from dipole.regularizers import AttributeAlignment, CrossEntropy, JointEntropy, MeanEntropy, Salient
 from tests.golden_case import Case
 
 
@@ -84,29 +84,28 @@ def test_salient_needs_both_sets(labels):
         Salient().over_encoded({"queries": side, "keys": side})
 
 
-def test_classifier_is_cross_entropy_with_logit_adjustment():
-    x, labels = torch.randn(6, 4, dtype=torch.float64), torch.tensor([0, 2, -1, 1, 2, 0])
-    term = Classifier(classes=3, dimension=4, temperature=0.2, prior=(6, 3, 1)).double()
-    side = {"queries": Encoded(x, meta={"label": labels})}
-    logits = F.normalize(x, dim=1) @ F.normalize(term.weight, dim=1).T / 0.2 + torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64).log()
-    torch.testing.assert_close(term.over_encoded(side), F.cross_entropy(logits, labels, ignore_index=-1), rtol=1e-6, atol=0)
-    easier = Classifier(classes=3, dimension=4, temperature=0.2, prior=(6, 3, 1), margin=0.2).double()
-    easier.load_state_dict(term.state_dict())
-    assert float(easier.over_encoded(side).detach()) < float(term.over_encoded(side).detach())
+def test_cross_entropy_is_pytorchs_with_logit_adjustment():
+    logits, labels = torch.randn(6, 3, dtype=torch.float64), torch.tensor([0, 2, -1, 1, 2, 0])
+    side = {"queries": Encoded(logits, logits=logits, meta={"label": labels})}
+    prior = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64).log()
+    got = CrossEntropy(prior=(6, 3, 1)).over_encoded(side)
+    torch.testing.assert_close(got, F.cross_entropy(logits + prior, labels, ignore_index=-1), rtol=1e-6, atol=0)
+    assert float(CrossEntropy(prior=(6, 3, 1), margin=0.2).over_encoded(side)) < float(got)
+    assert float(CrossEntropy(prior=(60, 30, 10)).over_encoded(side)) == pytest.approx(float(got), rel=1e-6)
 
 
-def test_classifier_refuses_what_it_cannot_learn_from():
-    with pytest.raises(ParameterError, match="prior must be one number for each of 3 classes"):
-        Classifier(classes=3, dimension=2, prior=(1, 2))
+def test_cross_entropy_refuses_what_it_cannot_learn_from():
+    side = lambda labels, n=2: {"queries": Encoded(torch.eye(n), logits=torch.eye(n), meta={"label": torch.tensor(labels)})}  # noqa: E731
+    with pytest.raises(ParameterError, match="prior must be one number for each of 2 classes"):
+        CrossEntropy(prior=(1, 2, 3)).over_encoded(side([0, 1]))
     with pytest.raises(ParameterError, match="prior must be a list of numbers above 0"):
-        Classifier(classes=2, dimension=2, prior=(1, -2))
-    term = Classifier(classes=2, dimension=2)
-    with pytest.raises(DataError, match="labels must be below classes, 2"):
-        term.over_encoded({"queries": Encoded(torch.eye(2), meta={"label": torch.tensor([0, 2])})})
+        CrossEntropy(prior=(1, -2))
+    with pytest.raises(DataError, match="labels must be below the number of logits, 2"):
+        CrossEntropy().over_encoded(side([0, 2]))
     with pytest.raises(DegenerateBatchError, match="no item of the batch has a label"):
-        term.over_encoded({"queries": Encoded(torch.eye(2), meta={"label": torch.tensor([-1, -1])})})
+        CrossEntropy().over_encoded(side([-1, -1]))
     with pytest.raises(DataError, match="label must be one value each, 2"):
-        term.over_encoded({"queries": Encoded(torch.eye(2), meta={"label": torch.tensor([0])})})
+        CrossEntropy().over_encoded(side([0]))
 
 
 def test_mean_entropy_is_least_where_predictions_cover_all_classes():

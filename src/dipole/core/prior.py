@@ -14,7 +14,7 @@ def log_prior(part: str, prior: Sequence[float], classes: int) -> torch.Tensor:
 
     Raises ParameterError unless there is one for every class.
 
-    >>> log_prior("classifier", (3, 1), 2).exp()
+    >>> log_prior("cross_entropy", (3, 1), 2).exp()
     tensor([0.7500, 0.2500])
     """
     if not prior:

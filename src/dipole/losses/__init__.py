@@ -9,11 +9,14 @@ from dipole.losses.around.keys_ask import KeysAsk
 from dipole.losses.around.learned_weights import LearnedWeights
 from dipole.losses.around.own_only import OwnOnly
 from dipole.losses.around.propensity import Propensity
+from dipole.losses.around.whitened import Whitened
 from dipole.losses.around.without_equal import WithoutEqual
 from dipole.losses.around.without_similar import WithoutSimilar
 from dipole.losses.geometry.align_uniform import AlignUniform
 from dipole.losses.geometry.cacr import CACR
+from dipole.losses.geometry.cross_uniform import CrossUniform
 from dipole.losses.geometry.linear_contrast import LinearContrast
+from dipole.losses.geometry.predicted_twin import PredictedTwin
 from dipole.losses.geometry.spectral import Spectral
 from dipole.losses.margin.batch_hard import BatchHard
 from dipole.losses.margin.hardest_hinge import HardestHinge
@@ -36,6 +39,7 @@ from dipole.losses.sigmoid.class_prototypes import ClassPrototypes
 from dipole.losses.sigmoid.ets import ETS
 from dipole.losses.sigmoid.focal_sigmoid import FocalSigmoid
 from dipole.losses.sigmoid.matching import Matching
+from dipole.losses.sigmoid.pairwise_bce import PairwiseBCE
 from dipole.losses.sigmoid.siglip import SigLIP
 from dipole.losses.softmax.additive_margin import AdditiveMargin
 from dipole.losses.softmax.angular_margin import AngularMargin
@@ -46,12 +50,15 @@ from dipole.losses.softmax.debiased import Debiased
 from dipole.losses.softmax.distilled import Distilled
 from dipole.losses.softmax.focal_infonce import FocalInfoNCE
 from dipole.losses.softmax.four_block import FourBlock
+from dipole.losses.softmax.gml import GML
 from dipole.losses.softmax.hn_nce import HNNCE
 from dipole.losses.softmax.infonce import InfoNCE
 from dipole.losses.softmax.macl import MACL
 from dipole.losses.softmax.per_positive import PerPositive
+from dipole.losses.softmax.proto_nce import ProtoNCE
 from dipole.losses.softmax.supcon import SupCon
 from dipole.losses.softmax.supcon_in import SupConIn
+from dipole.losses.softmax.supremix import SupReMix
 from dipole.losses.unlearning.laf_alignment import LAFAlignment
 from dipole.losses.unlearning.laf_extraction import LAFExtraction
 
@@ -61,6 +68,7 @@ __all__ = [
     "DCL",
     "DCLW",
     "ETS",
+    "GML",
     "HNNCE",
     "MACL",
     "MVDHEL",
@@ -71,6 +79,7 @@ __all__ = [
     "BatchHard",
     "BothViews",
     "ClassPrototypes",
+    "CrossUniform",
     "Debiased",
     "Distilled",
     "EachView",
@@ -94,19 +103,24 @@ __all__ = [
     "MarginPair",
     "Matching",
     "OwnOnly",
+    "PairwiseBCE",
     "PairwiseLogistic",
     "Pearson",
     "PerPositive",
     "PolyView",
     "PolyViewArithmetic",
     "PolyViewSufficient",
+    "PredictedTwin",
     "Propensity",
+    "ProtoNCE",
     "RankKL",
     "SemiHardTriplet",
     "SigLIP",
     "Spectral",
     "SupCon",
     "SupConIn",
+    "SupReMix",
+    "Whitened",
     "WithoutEqual",
     "WithoutSimilar",
 ]

@@ -3,10 +3,10 @@
 # Written by docs/generate.py from the modules there are.
 from dipole.regularizers.anisotropy import Anisotropy
 from dipole.regularizers.attribute_alignment import AttributeAlignment
-from dipole.regularizers.classifier import Classifier
 from dipole.regularizers.communities import Communities
 from dipole.regularizers.covariance import Covariance
 from dipole.regularizers.cross_correlation import CrossCorrelation
+from dipole.regularizers.cross_entropy import CrossEntropy
 from dipole.regularizers.effective_rank import EffectiveRank
 from dipole.regularizers.joint_entropy import JointEntropy
 from dipole.regularizers.mean_entropy import MeanEntropy
@@ -17,10 +17,10 @@ from dipole.regularizers.variance import Variance
 __all__ = [
     "Anisotropy",
     "AttributeAlignment",
-    "Classifier",
     "Communities",
     "Covariance",
     "CrossCorrelation",
+    "CrossEntropy",
     "EffectiveRank",
     "JointEntropy",
     "MeanEntropy",

@@ -4,7 +4,7 @@
 
 Shapes: c (B, d) ``pooled``, the common code; s (B, e) ``meta["salient"]``. Items with ``meta["label"]`` 0 are the background, whose salient
 code counts as 0 (without labels: none is). Minimising R maximises the kernel estimate of the joint entropy of c and s, and so lowers
-what they tell of each other. Source: SepCLR, arXiv:2402.11928, section 3.4 (k-JEM).
+what they tell of each other. Source: SepCLR, arXiv:2402.11928 (k-JEM).
 Relation: with s constant it is the uniformity of c, one log a row; ``salient`` shapes s itself.
 Errors: DegenerateBatchError on a single item; DataError where the encoder returns no ``meta["salient"]``.
 

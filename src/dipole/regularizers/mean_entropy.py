@@ -3,7 +3,7 @@
     R = - H(p) = sum_c p_c log p_c,   p = mean_i softmax(logits_i)        nats; at least -log C
 
 Shapes: C classes, (B, C) ``logits`` of every side, averaged over all items of both. Source: the entropy regulariser of ORCA
-(arXiv:2102.03526, eq. 6) and of open-world attribution (CPL, arXiv:2309.11132). Relation: what keeps ``pairwise_bce`` with positives alone
+(arXiv:2102.03526) and of open-world attribution (CPL, arXiv:2309.11132). Relation: what keeps ``pairwise_bce`` with positives alone
 from the trivial answer. Errors: DegenerateBatchError on a single item; DataError where the encoder returns no logits.
 
 >>> import torch

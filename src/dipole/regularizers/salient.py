@@ -5,7 +5,7 @@
     A(s) = mean over the background of |s|^2 / (2 t)
 
 Shapes: s (B, e) ``meta["salient"]`` of both sides, not normalised; z the same with rows of the background, ``meta["label"]`` 0, set
-to 0, so that targets are pushed from each other and from 0. Source: SepCLR, arXiv:2402.11928, section 3.3.
+to 0, so that targets are pushed from each other and from 0. Source: SepCLR, arXiv:2402.11928.
 Relation: ``align_uniform`` with sharpness 1 / (2 t) on the common code; ``joint_entropy`` keeps the two codes apart.
 Errors: DegenerateBatchError on a single item and where no item is a target or none is background; DataError without pairs.
 
