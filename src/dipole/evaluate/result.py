@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dipole.core.extras import need
+from dipole.core.files import written_whole
 
 
 def rows_file(task: str) -> str:
@@ -62,10 +62,6 @@ class Result:
         parquet = need("pyarrow.parquet", "evaluate", "per-item Parquet")
         folder.mkdir(parents=True, exist_ok=True)
         place = folder / rows_file(self.task)
-        temporary = place.with_name(f".{place.name}.{os.getpid()}")
-        try:
+        with written_whole(place) as temporary:
             parquet.write_table(arrow.table(dict(self.per_item)), temporary)
-            os.replace(temporary, place)
-        finally:
-            temporary.unlink(missing_ok=True)
         return place

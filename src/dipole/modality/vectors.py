@@ -18,6 +18,7 @@ import torch
 
 from dipole.core.errors import CheckpointError, DataError, ModelMismatchError, UsageError
 from dipole.core.extras import need
+from dipole.core.files import sync
 
 MANIFEST = "manifest.json"
 
@@ -142,7 +143,7 @@ def _write_shard(
     save = need("safetensors.torch", "text", "writing vectors").save_file
     try:
         save({"vectors": vectors, "rows": torch.arange(start, stop)}, temporary)
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, folder / _shard(number))
     finally:
         temporary.unlink(missing_ok=True)
@@ -176,15 +177,10 @@ def _json(path: Path, value: Any) -> None:
     temporary = path.with_name(f".writing.{os.getpid()}.{path.name}")
     try:
         temporary.write_text(json.dumps(value, ensure_ascii=False) + "\n", encoding="utf-8")
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
 
 
 def _shard(number: int) -> str:

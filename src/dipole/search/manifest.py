@@ -14,14 +14,13 @@ import dataclasses
 import datetime
 import fcntl
 import json
-import os
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dipole.core.errors import DataError, UsageError
+from dipole.core.files import replace_text, sync
 
 _MANIFEST = "collection.json"
 _SCHEMA = 2
@@ -79,15 +78,7 @@ def commit(folder: Path, manifest: Manifest) -> None:
     versions = folder / "versions"
     versions.mkdir(exist_ok=True)
     for path in (versions / f"{manifest.number:06d}.json", folder / _MANIFEST):
-        unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-        try:
-            with open(unfinished, "w", encoding="utf-8") as file:
-                json.dump(dataclasses.asdict(manifest), file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        replace_text(path, json.dumps(dataclasses.asdict(manifest), indent=1))
         sync(path.parent)
 
 
@@ -137,15 +128,6 @@ def remove_leftovers(folder: Path) -> None:
     for entry in (folder / "versions").glob("*") if (folder / "versions").is_dir() else ():
         if entry.name.startswith(".") or int(entry.stem) > current:
             entry.unlink()
-
-
-def sync(path: Path) -> None:
-    """Have the system write a file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _parsed(path: Path) -> Manifest:

@@ -18,7 +18,7 @@ import torch
 
 from dipole.core.errors import DataError
 from dipole.core.extras import need
-from dipole.search import manifest as manifests
+from dipole.core.files import sync
 from dipole.search.documents import Document
 from dipole.search.filters import facets_of, quoted
 from dipole.search.manifest import Manifest
@@ -106,7 +106,7 @@ def opened(folder: Path, manifest: Manifest) -> Any:
 def settled(folder: Path, name: str, table: Any) -> int:
     """The table's version, once its files are on the disk."""
     for file in (folder / f"{name}.lance").rglob("*"):
-        manifests.sync(file)
+        sync(file)
     return int(table.version)
 
 

@@ -20,6 +20,7 @@ import torch
 
 from dipole.core.errors import CheckpointError
 from dipole.core.extras import need
+from dipole.core.files import sync
 
 _STATE = "state.json"
 _VERSION = 1
@@ -64,11 +65,11 @@ def save(run: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
             _write(path, content)
         state = {"version": _VERSION, "step": checkpoint.step, "files": files, "values": checkpoint.values}
         _write(temporary / _STATE, json.dumps(state, indent=1).encode())
-        _sync_folder(temporary)
+        sync(temporary)
         if final.exists():
             shutil.rmtree(final)
         os.replace(temporary, final)
-        _sync_folder(final.parent)
+        sync(final.parent)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, OSError):
@@ -149,18 +150,8 @@ def _own_memory(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    path.write_bytes(content)
+    sync(path)
 
 
 def _content(run: Path, path: Path) -> bytes:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dipole.core.errors import UsageError
+from dipole.core.files import sync
 from dipole.modality.hub import without_bars
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ def _settle(folder: Path) -> None:
     """Flush every file to the disk before the folder gets its name."""
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
+            sync(path)
 
 
 def _umask() -> int:
