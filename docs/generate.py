@@ -14,6 +14,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import diagnosing
 
@@ -24,6 +25,12 @@ from dipole.core.part import schema
 from dipole.evaluate.kind import kinds as evaluations
 
 ROOT = Path(__file__).parents[1]
+
+
+def measured(name: str) -> Any:
+    """The results of a benchmark; None where it has not been run."""
+    path = ROOT / "bench" / "results" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def commands() -> str:
@@ -51,9 +58,7 @@ def demo() -> str:
     rows = ["| | MRR@10 | recall@1 | recall@10 | gain in MRR@10, 95% interval | wall time |", "|---|---|---|---|---|---|"]
     machine = ""
     for name, title in (("demo", "`dipole demo`"), ("demo_fast", "`dipole demo --fast`")):
-        path = ROOT / "bench" / "results" / f"{name}.json"
-        if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8"))
+        if (found := measured(name)) is not None:
             cells = [f"{found['before'][m]:.3f} → **{found['after'][m]:.3f}**" for m in ("mrr@10", "recall@1", "recall@10")]
             low, high = found["gain"]["mrr@10"]
             rows.append(f"| {title} | {' | '.join(cells)} | +{low:.3f} to +{high:.3f} | {found['wall_seconds']:.0f} s |")
@@ -69,10 +74,8 @@ def example(name: str) -> str:
 
 def icons() -> str:
     """What the two towers learned from the Lucide icons, as measured."""
-    path = ROOT / "bench" / "results" / "icons.json"
-    if not path.exists():
+    if (found := measured("icons")) is None:
         return ""
-    found = json.loads(path.read_text(encoding="utf-8"))
     run = found["runs"][0]
     rows = [f"| {run['held out']} held-out icons | recall@1 | recall@10 | MRR@10 |", "|---|---|---|---|"]
     for way, after in run["after"].items():
@@ -88,10 +91,8 @@ def icons() -> str:
 
 def engine() -> str:
     """The engine beside dense PyTorch and the peers, as measured."""
-    path = ROOT / "bench" / "results" / "pairwise_all.json"
-    if not path.exists():
+    if (found := measured("pairwise_all")) is None:
         return ""
-    found = json.loads(path.read_text(encoding="utf-8"))
     rows = ["| loss | B | d | engine | x dense | x four bare products | peak memory, engine / dense |", "|---|---|---|---|---|---|---|"]
     for case in found["cases"]:
         memory = case["extra peak bytes"]
@@ -116,10 +117,8 @@ EXAMPLES = ("infonce", "hardest_negative", "hn_nce")
 
 def engine_short() -> str:
     """The engine's figures in two sentences."""
-    path = ROOT / "bench" / "results" / "pairwise_all.json"
-    if not path.exists():
+    if (found := measured("pairwise_all")) is None:
         return ""
-    found = json.loads(path.read_text(encoding="utf-8"))
     cases = found["cases"]
     dense, bare = ([c[f"engine / {what}"] for c in cases] for what in ("dense", "four products"))
     largest = [c for c in cases if c["batch"] == max(c["batch"] for c in cases)]
@@ -164,10 +163,8 @@ def suite() -> str:
 
 def reference() -> str:
     """The packaged model's figures, beside published ones."""
-    path = ROOT / "bench" / "results" / "reference_figures.json"
-    if not path.exists():
+    if (found := measured("reference_figures")) is None:
         return ""
-    found = json.loads(path.read_text(encoding="utf-8"))
     rows = ["| task | kind | metric | figure | 95% interval | published |", "|---|---|---|---|---|---|"]
     sources: dict[str, int] = {}
     for name, entry in found["figures"].items():
@@ -193,10 +190,8 @@ def _cell(text: str) -> str:
 
 def doctor() -> str:
     """What the doctor costs, as measured."""
-    path = ROOT / "bench" / "results" / "doctor.json"
-    if not path.exists():
+    if (found := measured("doctor")) is None:
         return ""
-    found = json.loads(path.read_text(encoding="utf-8"))
     rows = ["| encoder | small run of | a step | the doctor, by its own clock | difference of wall times |", "|---|---|---|---|---|"]
     for case in found["cases"]:
         step, own, added = case["seconds a step without"], case["own share"], case["added share"]
@@ -207,10 +202,8 @@ def doctor() -> str:
 
 def audit() -> str:
     """What an audit costs, as measured."""
-    path = ROOT / "bench" / "results" / "audit.json"
-    if not path.exists():
+    if (found := measured("audit")) is None:
         return ""
-    found = json.loads(path.read_text(encoding="utf-8"))
     rows = ["| rows | file | time | most memory |", "|---|---|---|---|"]
     for size in found["sizes"]:
         cells = f"{size['rows']:,} | {size['file bytes'] / 2**20:.0f} MiB | {size['seconds']:.0f} s | {size['peak bytes'] / 2**20:.0f} MiB"
@@ -221,10 +214,8 @@ def audit() -> str:
 
 def language() -> str:
     """How often the language of a sentence is named rightly, as measured."""
-    path = ROOT / "bench" / "results" / "language.json"
-    if not path.exists():
+    if (found := measured("language")) is None:
         return ""
-    found = json.loads(path.read_text(encoding="utf-8"))
     rows = ["| Tatoeba's sentences | languages | right | sure | right where sure |", "|---|---|---|---|---|"]
     for name in ("common languages", "all known languages"):
         one = found[name]
