@@ -1,15 +1,11 @@
 """N processes against one: the averaged gradient of a gathered (or ring) batch is the one-process gradient."""
 
 import gc
-import os
-import socket
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from dipole import Pairs
 from dipole.core import ranks
@@ -20,6 +16,7 @@ from dipole.train.cache import cached_backward
 from tests.catalogue import LOSSES, PAIRS, loss_of, pairs_for, ring_pairs_for
 from tests.catalogue.case import skip_exempt
 from tests.held import Held
+from tests.processes import on_ranks
 
 _exempt = pytest.fixture(autouse=True)(skip_exempt)
 
@@ -113,10 +110,7 @@ def ring_memory(rank, world, local):
     return held.peak
 
 
-def worker(rank, world, port, folder):
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=world)
+def work(rank, world):
     starts = [0]
     for n in LENGTHS[world]:
         starts.append(starts[-1] + n)
@@ -175,20 +169,12 @@ def worker(rank, world, port, folder):
     shared, notes, at = ranks.gather_sides(some, {"negatives.owner": torch.tensor([0, 1])} if rank else {})
     out["some"] = (shared["negatives"], notes["negatives.owner"], at)
     out["tokens"] = (tokens_all, mask_all, got_meta["x.weight"])
-    torch.save((out, mine), Path(folder) / f"{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
-    os._exit(0)  # as in train/check_ranks.py
+    return out, mine
 
 
 @pytest.fixture(scope="module", params=[2, 4])
 def outcome(request, tmp_path_factory):
-    world, folder = request.param, tmp_path_factory.mktemp("ranks")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    mp.spawn(worker, (world, port, str(folder)), nprocs=world)
-    return world, [torch.load(folder / f"{r}.pt", weights_only=False) for r in range(world)]
+    return request.param, on_ranks(work, request.param, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -1,17 +1,13 @@
 """Two processes against one, for every negatives part: uneven shares, the gradient and the state of one process."""
 
-import os
-import socket
-
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from dipole.train.check import last_gradient
 from dipole.train.ranks import objective_of
 from tests.negatives.catalogue import CASES
 from tests.negatives.test_contract import batches, recipe
+from tests.processes import on_ranks
 
 
 def found(name, cached, rank=0, world=1):
@@ -25,24 +21,13 @@ def found(name, cached, rank=0, world=1):
     return gradient, objective.kept.state_dict()
 
 
-def worker(rank, port, folder):
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=2)
-    torch.save({(name, cached): found(name, cached, rank, 2) for name in CASES for cached in (False, True)}, f"{folder}/{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
-    os._exit(0)  # as in train/check_ranks.py
+def work(rank, world):
+    return {(name, cached): found(name, cached, rank, world) for name in CASES for cached in (False, True)}
 
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    mp.spawn(worker, (port, str(folder)), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
+    return on_ranks(work, 2, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("cached", [False, True], ids=["plain", "cached"])

@@ -1,18 +1,14 @@
 """Two processes against one, for every regularizer: the averaged gradient of uneven shares is the gradient of the whole batch."""
 
-import os
-import socket
-
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from dipole.losses import InfoNCE
 from dipole.pairwise.scores.scaled_cosine import ScaledCosine
 from dipole.train.objective import Objective
 from dipole.train.ranks import average_gradients, reach_of
 from dipole.train.step import backward
+from tests.processes import on_ranks
 from tests.regularizers.catalogue import REGULARIZERS, Labels, Telling
 from tests.train.stand_in import Sentences
 
@@ -38,26 +34,14 @@ def data():
 WAYS = [(False, False), (True, False), (True, True)]
 
 
-def worker(rank, port, folder):
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+def work(rank, world):
     rows = data()[:CUT] if rank == 0 else data()[CUT:]
-    out = {(name, *way): found(name, rows, 2, *way) for name in REGULARIZERS for way in WAYS}
-    torch.save(out, f"{folder}/{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
-    os._exit(0)  # as in train/check_ranks.py
+    return {(name, *way): found(name, rows, world, *way) for name in REGULARIZERS for way in WAYS}
 
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    mp.spawn(worker, (port, str(folder)), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
+    return on_ranks(work, 2, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize(("cached", "beside"), WAYS)
