@@ -31,7 +31,7 @@ class Manifest:
     """What counts: which table at which version, the model its vectors come from, and which vectors an item has.
 
     ``vectors``: ``body``, and maybe ``title`` and ``tokens``. ``number`` of the commit, from 1, and when it was made (UTC).
-    ``index``: of the approximate search, empty where the exact one answers. ``language`` of the words' stems.
+    ``index``: of the approximate search, empty where the exact one answers.
     """
 
     model: str
@@ -41,7 +41,6 @@ class Manifest:
     table: str
     version: int
     vectors: tuple[str, ...] = ("body",)
-    language: str = "English"
     index: Mapping[str, Any] = field(default_factory=dict)
     number: int = 0
     made: str = ""

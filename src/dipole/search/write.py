@@ -136,7 +136,7 @@ def _commit(folder: Path, made: Manifest) -> Manifest:
         table = tables.opened(folder, made)
         if _wants_words(table):
             table.restore()
-            _index_words(table, made.language)
+            _index_words(table)
             made = dataclasses.replace(made, version=tables.settled(folder, made.table, table))
         made = dataclasses.replace(made, rows=int(table.count_rows()))
     manifest.commit(folder, made)
@@ -152,14 +152,14 @@ def _wants_words(table: Any) -> bool:
     return bool(stats.num_unindexed_rows > _UNINDEXED * max(1, stats.num_indexed_rows))
 
 
-def _index_words(table: Any, language: str) -> None:
+def _index_words(table: Any) -> None:
     from lancedb.index import FTS
 
     if {"text", "title"} <= {column for one in table.list_indices() for column in one.columns}:
         table.optimize(cleanup_older_than=_FOREVER)
         return
     for column in ("text", "title"):
-        table.create_index(column, config=FTS(language=language, with_position=False, remove_stop_words=False), replace=True)
+        table.create_index(column, config=FTS(language="English", with_position=False, remove_stop_words=False), replace=True)
 
 
 def _added(folder: Path, now: Manifest, first: Block, blocks: Iterator[Block], what: str) -> Manifest:
