@@ -37,50 +37,26 @@ def run(
         dipole mine minilm --data pairs.jsonl --out mined.jsonl --count 5
         dipole train clip-pairs --data mined.jsonl --out runs/hard
     """
-    from dipole.core.errors import DataError
+    from functools import partial
+
     from dipole.core.files import replace_text
     from dipole.evaluate.report import write_json
     from dipole.modality.load import open_encoder
     from dipole.rows.open import open_rows
-    from dipole.search.mine import Mine
-    from dipole.views.take import as_list
+    from dipole.search.mine import Mine, mine_rows
 
-    chosen = Mine(count, depth, skip, share or None, margin, max_score, pick, seed)
+    rules = Mine(count, depth, skip, share or None, margin, max_score, pick, seed)
     rows = list(open_rows(data))
-    documents: dict[str, int] = {}
-    positives: list[list[int]] = []
-    for number, row in enumerate(rows, 1):
-        answers = as_list(row.get("positive"))
-        if not isinstance(row.get("anchor"), str) or not answers:
-            raise DataError(f"row {number} needs an anchor and a positive to mine for", path=data, remedy="name the columns so")
-        positives.append([documents.setdefault(answer, len(documents)) for answer in answers])
-    groups: dict[str, set[int]] = {}
-    for row, own in zip(rows, positives, strict=True):
-        groups.setdefault(row["anchor"], set()).update(own)
-    positives = [sorted(groups[row["anchor"]]) for row in rows]  # what answers an anchor in one row answers it in all
-    for row in open_rows(corpus) if corpus is not None else ():
-        documents.setdefault(str(row["anchor"]), len(documents))
+    more = (str(row["anchor"]) for row in open_rows(corpus)) if corpus is not None else ()
     encoder = open_encoder(model)
-    anchors = list(groups)
-    place = {anchor: i for i, anchor in enumerate(anchors)}
-    kept = out.with_name(out.name + ".vectors")
-    asked = _vectors(encoder, anchors, "queries", kept, batch_size)[[place[row["anchor"]] for row in rows]]
-    held = _vectors(encoder, list(documents), "keys", kept, batch_size)
-    mined = chosen(asked, held, positives, [documents.get(row["anchor"], -1) for row in rows])
-    if not any(mined.negatives):
-        raise DataError(
-            "no negative is left under these rules", path=data, value=mined.text, remedy="raise share or depth, or add a corpus"
-        )
-    texts = list(documents)
-    lines = [
-        format.dumps({**row, "negative": [texts[d] for d, _ in found]}, ensure_ascii=False, default=str)
-        for row, found in zip(rows, mined.negatives, strict=True)
-    ]
+    encode = partial(_vectors, encoder, out.with_name(out.name + ".vectors"), batch_size)
+    negatives, mined = mine_rows(rows, encode, rules, more, data)
+    lines = (format.dumps({**row, "negative": own}, ensure_ascii=False, default=str) for row, own in zip(rows, negatives, strict=True))
     replace_text(out, "\n".join(lines) + "\n")
     if json is not None:
-        counts = {"rows": len(rows), "negatives": sum(map(len, mined.negatives)), "rows_short": mined.short}
-        share_above = {"rows_above_positive": mined.above, "suspected_false_negative_rate": mined.above / len(rows)}
-        write_json(json, counts | share_above | {"passed_over": dict(mined.passed_over), "model": encoder.identity, "texts": len(texts)})
+        counts = {"rows": len(rows), "negatives": sum(map(len, negatives)), "rows_short": mined.short, "rows_above_positive": mined.above}
+        share_above = {"suspected_false_negative_rate": mined.above / len(rows)}
+        write_json(json, counts | share_above | {"passed_over": dict(mined.passed_over), "model": encoder.identity, "texts": mined.texts})
     typer.echo(f"{out}: {mined.text}")
 
 
@@ -100,7 +76,7 @@ class _Texts:
         return {"anchor": self.texts[index]}
 
 
-def _vectors(encoder: Any, texts: list[str], side: str, folder: Path, batch_size: int) -> torch.Tensor:
+def _vectors(encoder: Any, folder: Path, batch_size: int, texts: list[str], side: str) -> torch.Tensor:
     from tqdm import tqdm
 
     from dipole.modality.vectors import read_vectors, write_vectors

@@ -17,16 +17,19 @@ Shapes: N queries, M documents, (N, d) and (M, d) vectors. Memory O(N depth + bl
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from dipole.core.errors import DataError
 from dipole.core.part import at_least, between, choice, optional, part, real
+from dipole.core.protocols import Row
 from dipole.pairwise.topk import topk_search
+from dipole.views.take import as_list
 
-__all__ = ["Mine", "Mined"]
+__all__ = ["Mine", "Mined", "mine_rows"]
 
 _BLOCK = 4096
 
@@ -36,13 +39,14 @@ class Mined:
     """``negatives``: per query (document, score), best first. ``passed_over``: rule -> documents, within ``depth``.
 
     ``above``: queries for which some document that is not known to be positive scores above the positive: each a mistake of
-    the model or a false negative in waiting. ``short``: queries with fewer than were asked for.
+    the model or a false negative in waiting. ``short``: queries with fewer than were asked for. ``texts``: how many documents there were.
     """
 
     negatives: tuple[tuple[tuple[int, float], ...], ...]
     passed_over: Mapping[str, int]
     above: int
     short: int
+    texts: int
 
     @property
     def text(self) -> str:
@@ -103,7 +107,7 @@ class Mine:
                 found = [(d, s) for d, s in zip(ids, scores, strict=True) if d >= 0 and d not in barred][: self.depth]
                 above += bool(found) and found[0][1] > best
                 rows.append(self._chosen(found, best, passed, generator))
-        return Mined(tuple(rows), passed, above, sum(len(row) < self.count for row in rows))
+        return Mined(tuple(rows), passed, above, sum(len(row) < self.count for row in rows), len(documents))
 
     def _chosen(
         self, found: Sequence[tuple[int, float]], best: float, passed: dict[str, int], generator: torch.Generator
@@ -126,3 +130,36 @@ class Mine:
             kept = torch.randperm(len(left), generator=generator)[: self.count].sort().values.tolist()
             left = [left[k] for k in kept]
         return tuple(left[: self.count])
+
+
+def mine_rows(
+    rows: Sequence[Row],
+    encode: Callable[[list[str], str], torch.Tensor],
+    rules: Mine,
+    corpus: Iterable[str] = (),
+    path: str | Path | None = None,
+) -> tuple[list[list[str]], Mined]:
+    """The negatives of each row, best first, and what was found on the way. Rows have ``anchor`` and ``positive`` (one or several).
+
+    ``encode(texts, side)`` gives the vectors of different texts, side ``queries`` or ``keys``. Mined from are the positives of all
+    rows and ``corpus``; what answers an anchor in one row answers it in all. ``path`` is named in errors. Raises DataError for a
+    row without an anchor or a positive (rows counted from 1), and where no negative is left.
+    """
+    documents: dict[str, int] = {}
+    answers: dict[str, set[int]] = {}
+    for number, row in enumerate(rows, 1):
+        positives = as_list(row.get("positive"))
+        if not isinstance(row.get("anchor"), str) or not positives:
+            raise DataError(f"row {number} needs an anchor and a positive to mine for", path=path, remedy="name the columns so")
+        answers.setdefault(row["anchor"], set()).update(documents.setdefault(p, len(documents)) for p in positives)
+    for text in corpus:
+        documents.setdefault(text, len(documents))
+    place = {anchor: i for i, anchor in enumerate(answers)}
+    queries = encode(list(answers), "queries")[[place[row["anchor"]] for row in rows]]
+    known = [sorted(answers[row["anchor"]]) for row in rows]
+    mined = rules(queries, encode(list(documents), "keys"), known, [documents.get(row["anchor"], -1) for row in rows])
+    if not any(mined.negatives):
+        remedy = "raise share or depth, or add a corpus"
+        raise DataError("no negative is left under these rules", path=path, value=mined.text, remedy=remedy)
+    texts = list(documents)
+    return [[texts[d] for d, _ in found] for found in mined.negatives], mined
