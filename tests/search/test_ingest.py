@@ -255,4 +255,6 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert json.loads((tmp_path / "r.json").read_text())["new"] == 2
     assert main(["search", str(tmp_path / "c"), "aligning things", "-k", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["results"][0]["title"] == "Alignment in one page"
+    assert main(["ingest", str(tmp_path / "c"), str(tmp_path / "p.txt"), str(tmp_path / "p.txt")]) == 0
+    assert "2 documents in all; 2 came twice" in capsys.readouterr().out
     assert main(["ingest", str(tmp_path / "c"), str(tmp_path / "none.txt")]) == 2

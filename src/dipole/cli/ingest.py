@@ -39,7 +39,8 @@ def run(
     if json is not None:
         write_json(json, report.json())
     found = f"{report.new} new, {report.changed} changed, {report.same} the same, {len(report.refused)} refused"
-    typer.echo(f"{folder}: {found}; {len(made)} documents in all")
+    again = f"; {report.repeated} came twice, the last one counts" if report.repeated else ""
+    typer.echo(f"{folder}: {found}; {len(made)} documents in all{again}")
     for one in report.refused[:20]:
         typer.echo(f"refused: {one.place}: {one.why}", err=True)
     if len(report.refused) > 20:
