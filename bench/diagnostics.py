@@ -1,13 +1,18 @@
-"""How diagnostics' time and memory grow, and what a trained and an untrained encoder have: where the bounds of verdicts come from.
+"""How diagnostics' time and memory grow, what a million vectors take, and what a trained and an untrained encoder have: where the
+bounds of verdicts come from.
 
-python -m bench.diagnostics                         growth alone, about two minutes
-python -m bench.diagnostics --data FOLDER           and the figures, on Banking77, SNLI entailments and Wikipedia sentences of FOLDER
+python -m bench.diagnostics                         growth, about two minutes
+python -m bench.diagnostics --million               every diagnostic on 1,000,000 vectors of 384 numbers; needs 12 GB
+python -m bench.diagnostics --data FOLDER           the figures, on Banking77, SNLI entailments and Wikipedia sentences of FOLDER
+
+Each writes its own part of bench/results/diagnostics.json and leaves the others.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import random
 import time
 from collections.abc import Callable
@@ -16,12 +21,13 @@ from typing import Any
 
 import torch
 
-from bench.record import circumstances, write
-from dipole import diagnostics
+from bench.record import RESULTS, circumstances, write
+from dipole import Pairs, diagnostics
 from dipole.report.diagnose import diagnose
 from dipole.report.inputs import Options
 from tests.held import Held
 
+NAME = "diagnostics.json"
 DIM, ROWS, SIZES = 64, 1000, (4000, 8000, 16000)
 MEASURED: dict[str, Callable[[torch.Tensor], Any]] = {
     "uniformity": diagnostics.uniformity,
@@ -55,6 +61,49 @@ def growth() -> list[dict[str, Any]]:
         print(f"{name:30} {seconds} s, {[round(b / 2**20) for b in held]} MiB")
         found.append({"diagnostic": name, "seconds": seconds, "bytes": held})
     return found
+
+
+def million(n: int = 1_000_000, dim: int = 384, rows: int = 256) -> dict[str, Any]:
+    """Seconds and bytes held beyond the vectors: what is linear on all of them, what looks at every pair with ``rows`` rows against
+    all, from which the time of the exact figure follows: N / rows times as long, in the same memory."""
+    dice = torch.Generator().manual_seed(0)
+    x = torch.randn(n, dim, generator=dice)
+    y = torch.randn(n, dim, generator=dice).mul_(0.5).add_(x)
+    labels = torch.arange(n) % 1000
+    linear: dict[str, Callable[[], Any]] = {
+        "alignment": lambda: diagnostics.alignment(x, y),
+        "anisotropy": lambda: diagnostics.anisotropy(x),
+        "tolerance": lambda: diagnostics.tolerance(x, labels),
+        "cosine_gap": lambda: diagnostics.cosine_gap(x, y),
+        "modality_gap": lambda: diagnostics.modality_gap(x, y),
+        "effective_rank": lambda: diagnostics.effective_rank(x),
+        "isotropy": lambda: diagnostics.isotropy(x),
+        "partition_isotropy": lambda: diagnostics.partition_isotropy(x),
+        "neural_collapse": lambda: diagnostics.neural_collapse(x, labels),
+        "cka": lambda: diagnostics.cka(x, y),
+        "false_negatives_by_ids": lambda: diagnostics.false_negatives_by_ids(labels, 2048),
+        "eci": lambda: diagnostics.eci(x, y, y.roll(1, 0), torch.arange(n)),
+    }
+    pairwise: dict[str, Callable[[], Any]] = {
+        "uniformity": lambda: diagnostics.uniformity(x, rows=rows),
+        "similarities": lambda: diagnostics.similarities(x, y, rows=rows),
+        "occurrences (hubness)": lambda: diagnostics.occurrences(x, x[:rows]),
+        "mutual_neighbours": lambda: diagnostics.mutual_neighbours(x, y, rows=rows),
+        "temperature_sensitivity": lambda: diagnostics.temperature_sensitivity(x, y, rows=rows),
+        "gradient_share": lambda: diagnostics.gradient_share(x, y, 0.1, rows=rows),
+        "gradient_share_of_queries": lambda: diagnostics.gradient_share_of_queries(x, y, 0.1, rows=rows),
+        "false_negatives_by_teacher": lambda: diagnostics.false_negatives_by_teacher(Pairs.aligned(x[:rows], y)),
+    }
+    found = []
+    for name, work in (linear | pairwise).items():
+        start = time.perf_counter()
+        with Held() as meter:
+            work()
+        seconds = time.perf_counter() - start
+        entry = {"diagnostic": name, "rows": rows if name in pairwise else n, "seconds": round(seconds, 2), "bytes": meter.peak}
+        print(f"{name:30} {seconds:8.1f} s, {meter.peak / 2**20:.0f} MiB")
+        found.append(entry | ({"seconds for all rows": round(seconds * n / rows)} if name in pairwise else {}))
+    return {"vectors": n, "dim": dim, "bytes of one side": x.nbytes, "diagnostics": found}
 
 
 def texts(data: Path, count: int) -> dict[str, list[dict[str, str]]]:
@@ -100,7 +149,9 @@ def figures(data: Path, count: int) -> list[dict[str, Any]]:
                 "isotropy": values["isotropy"],
                 "anisotropy": spread["anisotropy"],
                 "hubness": spread["hubness"]["skewness"],
-            } | ({} if pairs is None else {"alignment": pairs["relative_alignment"], "overlap": pairs["overlap"]})
+            }
+            if pairs is not None:
+                held |= {"alignment": pairs["relative_alignment"], "overlap": pairs["overlap"], "confused": pairs["confused"]}
             print(encoder_name, name, {key: round(value, 3) for key, value in held.items()})
             statuses = {v.name: v.status for v in report.verdicts if v.name in held}
             found.append({"encoder": encoder_name, "texts": name, "rows": count, "figures": held, "statuses": statuses})
@@ -108,15 +159,21 @@ def figures(data: Path, count: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure, and keep the figures of an earlier run where no data are given."""
+    """Measure one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--million", action="store_true")
     parser.add_argument("--rows", type=int, default=800)
     asked = parser.parse_args()
-    result = {**circumstances("sentence-transformers"), "dim": DIM, "sizes": list(SIZES), "growth": growth()}
+    told = circumstances("sentence-transformers")
     if asked.data is not None:
-        result["figures"] = figures(asked.data, asked.rows)
-    print(f"written: {write('diagnostics.json', result).name}")
+        part = {"figures": {**told, "encoders": figures(asked.data, asked.rows)}}
+    elif asked.million:
+        part = {"million": {**told, **million()}}
+    else:
+        part = {"growth": {**told, "dim": DIM, "sizes": list(SIZES), "diagnostics": growth()}}
+    kept = json.loads((RESULTS / NAME).read_text(encoding="utf-8")) if (RESULTS / NAME).exists() else {}
+    print(f"written: {write(NAME, kept | part).name}")
 
 
 if __name__ == "__main__":

@@ -90,11 +90,11 @@ def bounds() -> str:
 
 def growth() -> str:
     """Measured time and memory."""
-    found = json.loads((ROOT / "bench" / "results" / "diagnostics.json").read_text(encoding="utf-8"))
+    found = json.loads((ROOT / "bench" / "results" / "diagnostics.json").read_text(encoding="utf-8"))["growth"]
     sizes = found["sizes"]
     head = " | ".join(f"N = {n:,}" for n in sizes)
     rows = [f"| diagnostic | {head} | memory at N = {sizes[-1]:,} |", f"|---|{'---|' * (len(sizes) + 1)}"]
-    for entry in found["growth"]:
+    for entry in found["diagnostics"]:
         times = " | ".join(f"{s:.3f} s" if s < 1 else f"{s:.1f} s" for s in entry["seconds"])
         rows.append(f"| {entry['diagnostic']} | {times} | {entry['bytes'][-1] / 2**20:.0f} MiB |")
     matrix = 4 * sizes[-1] ** 2 / 2**20

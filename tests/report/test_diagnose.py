@@ -70,6 +70,19 @@ def test_pairs_that_do_not_belong_together() -> None:
     assert status(report)["uniformity"] == "healthy"
 
 
+def test_a_stranger_above_each_positive_is_no_health_however_little_the_cosines_overlap() -> None:
+    """Twins: each pair is near, almost every stranger far, but every positive's twin lies nearer."""
+    half = torch.eye(60).repeat_interleave(2, 0)
+    side = 0.3 * torch.nn.functional.normalize(spread(120, 60, 3), dim=1)
+    report = diagnose(Table(half + side, half - side), rows_of(120))
+    said = {v.name: v for v in report.verdicts}["overlap"]
+    assert report.values["pairs"]["overlap"] < BOUNDS["overlap"].good
+    assert said.status == "ill" and said.value == report.values["pairs"]["confused"] > 0.95
+    assert "for 9" in said.message or "for 100%" in said.message
+    note = next(picture.note for picture in report.sections[0][2] if picture.key == "similarities")
+    assert f"For {said.value:.0%} of queries some stranger scores above the positive" in note
+
+
 def test_few_directions() -> None:
     x = spread(120, 2) @ spread(2, 24, 1)
     report = diagnose(Table(x, x), rows_of(120))

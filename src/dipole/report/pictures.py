@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from dipole.diagnostics import isotropic_spectrum
+from dipole.report.bounds import BOUNDS
 from dipole.report.drawing import BLUE, GREEN, GREY, ORANGE, RED, VIOLET, Picture, bare, bars, dots, scatter, shares, words
 from dipole.report.inputs import Vectors
 from dipole.report.maps import flat
@@ -79,8 +80,10 @@ def _similarities(values: Mapping[str, Any], drawn: Drawn) -> Picture:
     ]
     if drawn.given:
         data.append(bars(middle, shares(drawn.given), "given negatives", RED))
-    overlap = values["pairs"]["overlap"]
-    note = f"Two humps apart: a threshold tells pairs from strangers. They overlap by {overlap:.0%}."
+    overlap, confused = values["pairs"]["overlap"], values["pairs"]["confused"]
+    parted = {"healthy": "one threshold tells most pairs from strangers", "watch": "one threshold tells many of them apart"}
+    told = parted.get(BOUNDS["overlap"].status(overlap), "no threshold tells them apart")
+    note = f"The humps overlap by {overlap:.0%}: {told}. For {confused:.0%} of queries some stranger scores above the positive."
     layout = {
         "barmode": "overlay",
         "bargap": 0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dipole.report.bounds import BOUNDS
@@ -172,9 +172,7 @@ def _pairs(found: Mapping[str, Any]) -> list[Verdict]:
         remedy = "check that positives belong together; train longer; a lower temperature; fewer false negatives"
         limit = BOUNDS["alignment"].good * 2 * (1 - pairs["random"])
         said.append(_bounded("alignment", share, text, remedy, shown=found["alignment"], healthy=f"at most {limit:.2f}"))
-    confused = f"a stranger outscores the positive for {pairs['confused']:.0%} of queries"
-    text = f"the cosines of pairs and of strangers overlap by {pairs['overlap']:.0%}; {confused}"
-    said.append(_bounded("overlap", pairs["overlap"], text, "harder negatives; train longer; look at the pairs in the overlap"))
+    said.append(_overlap(pairs))
     if "separability_of_sides" in pairs:
         share = pairs["separability_of_sides"]
         text = (
@@ -192,6 +190,19 @@ def _pairs(found: Mapping[str, Any]) -> list[Verdict]:
     text = f"{share:.1%} of rows have a positive that another row has, too"
     said.append(_bounded("false negatives", share, text, "dipole audit DATA --fix CLEAN; give ids, which losses then leave out"))
     return said
+
+
+def _overlap(pairs: Mapping[str, Any]) -> Verdict:
+    """Two numbers: overlap counts every stranger alike, and is low even where each query has one stranger above its positive."""
+    text = (
+        f"the cosines of pairs and of strangers overlap by {pairs['overlap']:.0%}; "
+        f"a stranger outscores the positive for {pairs['confused']:.0%} of queries"
+    )
+    healthy = f"at most {BOUNDS['confused'].good:g} of queries with a stranger above"
+    remedy = "harder negatives; train longer; look at the pairs in the overlap"
+    bounded = _bounded("overlap", pairs["overlap"], text, remedy)
+    confused = replace(_bounded("confused", pairs["confused"], text, remedy, healthy=healthy), name="overlap")
+    return min(bounded, confused, key=lambda verdict: ORDER.index(verdict.status))  # the worse; of equals, the overlap
 
 
 def _given(negatives: Mapping[str, Any]) -> Verdict:
