@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dipole.core.errors import DataError, ParameterError
-from dipole.diagnostics import gradient_share, gradient_share_of_queries, temperature_sensitivity
+from dipole.diagnostics import estimate, gradient_share, gradient_share_of_queries, temperature_sensitivity
 from tests.held import Held
 
 
@@ -91,3 +91,25 @@ def test_memory_and_bad_input() -> None:
     collapsed = torch.eye(3, dtype=torch.float64)
     with pytest.raises(DataError, match="no negative gets any gradient"):
         gradient_share(collapsed, collapsed, 1e-4)
+
+
+def test_drawn_queries_meet_every_key() -> None:
+    """``rows`` queries against all keys: each figure is the mean over those queries of a double loop."""
+    x, y, t = drawn(40, 5), drawn(40, 5, 1), 0.2
+    chosen = estimate.drawn("", 40, 9, 3)
+    assert chosen is not None
+    u, v = (torch.nn.functional.normalize(side.double(), dim=1) for side in (x, y))
+    scores = (u @ v.T)[chosen]
+    away = scores.clone()
+    away[torch.arange(9), chosen] = -torch.inf
+    share = (away / t).softmax(1)
+    found = temperature_sensitivity(x, y, [t], rows=9, seed=3)[0]
+    assert found.hardest == pytest.approx(float(share.max(1).values.mean()), rel=1e-5)
+    assert found.pull == pytest.approx(float((1 - (scores / t).softmax(1)[torch.arange(9), chosen]).mean()), rel=1e-5)
+    full = (scores / t).softmax(1)
+    full[torch.arange(9), chosen] = 0.0
+    by_bin = [float(full[(away >= low) & (away < low + 0.5)].sum() / full.sum()) for low in (-1.0, -0.5, 0.0, 0.5)]
+    assert gradient_share(x, y, t, bins=4, rows=9, seed=3).gradient == pytest.approx(by_bin, rel=1e-5)
+    assert len(gradient_share_of_queries(x, y, t, groups=3, rows=9)) == 3
+    with pytest.raises(ParameterError, match="groups must be a whole number from 1 to 9"):
+        gradient_share_of_queries(x, y, t, groups=10, rows=9)

@@ -68,7 +68,7 @@ def false_negatives_by_teacher(pairs: Pairs, ratio: float = 0.95) -> FalseNegati
       the teacher.
     Source: the positive-aware threshold of Moreira et al. 2024, arXiv:2407.15831, section 4 (95% of the positive's score).
     Cost: O(N M d). ``pairs``: aligned pairs of the teacher's vectors; mined negatives, duplicates and exclusions are taken as the
-      loss would.
+      loss would. ``Pairs.aligned(x[:n], y)`` holds n queries against all keys.
     Shapes: vectors (N, d) and (M, d).
     Errors: DataError, ParameterError.
     """

@@ -11,6 +11,7 @@ import torch
 
 from dipole.core.errors import DataError, ParameterError
 from dipole.core.pairs import Pairs
+from dipole.diagnostics.estimate import drawn
 from dipole.diagnostics.vectors import sides
 from dipole.pairwise import Count, LogSumExp, Max, Sum, Tile, reduce
 
@@ -31,7 +32,9 @@ class AtTemperature:
 
 
 @torch.no_grad()
-def temperature_sensitivity(x: torch.Tensor, y: torch.Tensor, temperatures: Sequence[float] = GRID) -> list[AtTemperature]:
+def temperature_sensitivity(
+    x: torch.Tensor, y: torch.Tensor, temperatures: Sequence[float] = GRID, rows: int | None = None, seed: int = 0
+) -> list[AtTemperature]:
     """How InfoNCE's gradient would be shared among the negatives at several temperatures.
 
         r_ij = |dL_i/ds_ij| / |dL_i/ds_ii| = exp(s_ij / t) / sum_{k != i} exp(s_ik / t)        j != i
@@ -41,7 +44,8 @@ def temperature_sensitivity(x: torch.Tensor, y: torch.Tensor, temperatures: Sequ
     Healthy: neither end: a small t trades tolerance for uniformity, a large one ignores hardness. ``pull`` near 0 says that nothing
       is left to learn from this batch at this t.
     Source: Wang & Liu 2021, arXiv:2012.09740, eqs. 3 to 6 (gradients and relative penalty).
-    Cost: two passes, O(T N^2 + N^2 d) for T temperatures, memory O(T N). N stands for the batch: give as many pairs as a batch has.
+    Cost: two passes, O(T N^2 + N^2 d) for T temperatures, memory O(T N); ``rows=n`` draws n queries and holds them against every
+      key. N stands for the batch: give as many pairs as a batch has.
     Shapes: x, y (N, d), N at least 3.
     Errors: DataError, ParameterError.
     """
@@ -54,7 +58,7 @@ def temperature_sensitivity(x: torch.Tensor, y: torch.Tensor, temperatures: Sequ
         scores = tile.fill_positive(tile.scores, -torch.inf)
         return {"scores": scores} | {name: scores / t for name, t in zip(names, temperatures, strict=True)}
 
-    pairs = Pairs.aligned(x, y)
+    pairs = _asked("temperature_sensitivity", x, y, rows, seed)
     levels_of: dict[str, Any] = {name: LogSumExp("rows", of=name) for name in names}
     first = reduce(negatives, pairs, hardest=Max("rows", of="scores"), **levels_of)
     levels = {name: getattr(first, name) for name in names}
@@ -95,7 +99,9 @@ class GradientShare:
 
 
 @torch.no_grad()
-def gradient_share(x: torch.Tensor, y: torch.Tensor, temperature: float, bins: int = 10) -> GradientShare:
+def gradient_share(
+    x: torch.Tensor, y: torch.Tensor, temperature: float, bins: int = 10, rows: int | None = None, seed: int = 0
+) -> GradientShare:
     """Which negatives InfoNCE's gradient comes from, by how hard they are.
 
         gradient_b = sum_{j != i, s_ij in bin b} P_ij / sum_{j != i} P_ij,    P_ij = softmax_j(s_ij / t)
@@ -104,7 +110,7 @@ def gradient_share(x: torch.Tensor, y: torch.Tensor, temperature: float, bins: i
     Range: both rows sum to 1.
     Healthy: gradient from the upper bins but not from the last alone, where copies and false negatives are.
     Source: |dL_i/ds_ij| = P_ij / t for InfoNCE (Wang & Liu 2021, arXiv:2012.09740, eq. 3).
-    Cost: two passes, O(N^2 (d + bins)), memory O(N bins).
+    Cost: two passes, O(N^2 (d + bins)), memory O(N bins); ``rows=n`` draws n queries and holds them against every key.
     Shapes: x, y (N, d), N at least 2.
     Errors: DataError, ParameterError.
     """
@@ -112,7 +118,7 @@ def gradient_share(x: torch.Tensor, y: torch.Tensor, temperature: float, bins: i
     _positive("gradient_share", temperature)
     if not 1 <= bins <= 64:
         raise ParameterError("gradient_share", "bins", "a whole number from 1 to 64", bins)
-    pairs = Pairs.aligned(x, y)
+    pairs = _asked("gradient_share", x, y, rows, seed)
     level = reduce(lambda tile: tile.scores / temperature, pairs, it=LogSumExp("rows")).it
     names = [f"bin{place}" for place in range(bins)]
 
@@ -134,7 +140,9 @@ def gradient_share(x: torch.Tensor, y: torch.Tensor, temperature: float, bins: i
 
 
 @torch.no_grad()
-def gradient_share_of_queries(x: torch.Tensor, y: torch.Tensor, temperature: float, groups: int = 4) -> list[float]:
+def gradient_share_of_queries(
+    x: torch.Tensor, y: torch.Tensor, temperature: float, groups: int = 4, rows: int | None = None, seed: int = 0
+) -> list[float]:
     """Which queries InfoNCE's gradient comes from, from the easiest group to the hardest.
 
         share_g = sum_{i in g} (1 - P_ii) / sum_i (1 - P_ii)
@@ -142,15 +150,15 @@ def gradient_share_of_queries(x: torch.Tensor, y: torch.Tensor, temperature: flo
     Queries are ordered by s_ii minus their hardest negative's score, largest (easiest) first, and cut into equal groups. Sums to 1.
     Healthy: rising.
     Source: dL_i/ds_ii = (P_ii - 1) / t.
-    Cost: one pass, O(N^2 d).
+    Cost: one pass, O(N^2 d); ``rows=n`` draws n queries and holds them against every key.
     Shapes: x, y (N, d), N at least ``groups``.
     Errors: DataError, ParameterError.
     """
     x, y = sides("gradient_share_of_queries", x, y)
     _positive("gradient_share_of_queries", temperature)
-    if not 1 <= groups <= len(x):
-        raise ParameterError("gradient_share_of_queries", "groups", f"a whole number from 1 to {len(x)}", groups)
-    pairs = Pairs.aligned(x, y)
+    pairs = _asked("gradient_share_of_queries", x, y, rows, seed)
+    if not 1 <= groups <= pairs.shape[0]:
+        raise ParameterError("gradient_share_of_queries", "groups", f"a whole number from 1 to {pairs.shape[0]}", groups)
 
     def negatives(tile: Tile) -> dict[str, torch.Tensor]:
         scores = tile.fill_positive(tile.scores, -torch.inf)
@@ -164,6 +172,16 @@ def gradient_share_of_queries(x: torch.Tensor, y: torch.Tensor, temperature: flo
     if not shares.sum() > 0:
         raise DataError("gradient_share_of_queries: no query gets any gradient at this temperature", value=temperature, remedy="raise it")
     return [float(share) for share in shares / shares.sum()]
+
+
+def _asked(name: str, x: torch.Tensor, y: torch.Tensor, rows: int | None, seed: int) -> Pairs:
+    """The drawn queries (None: all) against every key; row i's positive is column i."""
+    chosen = drawn(name, len(x), rows, seed)
+    if chosen is None:
+        return Pairs.aligned(x, y)
+    rest = torch.ones(len(x), dtype=torch.bool)
+    rest[chosen] = False
+    return Pairs.aligned(x[chosen.to(x.device)], torch.cat([y[chosen.to(y.device)], y[rest.to(y.device)]]))
 
 
 def _positive(name: str, temperature: float) -> None:
