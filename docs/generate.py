@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import diagnosing
+import parts
 
 from dipole.assembly.discover import discover
 from dipole.assembly.tags import FACETS
@@ -238,6 +239,18 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
         "definitions": diagnosing.definitions,
     },
     "docs/images.md": {"icons": icons},
+    "docs/losses.md": {
+        "losses": functools.partial(parts.summary, "losses"),
+        "costs": parts.circumstances,
+        "loss-definitions": functools.partial(parts.definitions, "losses"),
+        "regularizers": functools.partial(parts.summary, "regularizers"),
+        "regularizer-definitions": functools.partial(parts.definitions, "regularizers"),
+        "balances": functools.partial(parts.definitions, "balance"),
+    },
+    "docs/negatives.md": {
+        "negatives": functools.partial(parts.summary, "negatives"),
+        "negative-definitions": functools.partial(parts.definitions, "negatives"),
+    },
     "docs/engine.md": {"engine": engine, **{name: functools.partial(example, name) for name in EXAMPLES}},
 }
 
