@@ -1,6 +1,6 @@
 """Items labelled by their captions: every word of the caption that is in a vocabulary is a label.
 
-Source: arXiv:2404.15653, section 3.1, whose vocabulary are the most frequent nouns of all captions, 24320 of them; there WordNet finds
+Source: arXiv:2404.15653 (CatLIP), whose vocabulary are the most frequent nouns of all captions, 24320 of them; there WordNet finds
 the nouns, here the vocabulary says which words count.
 
 >>> frequent_words(["A red bird", "the bird sings", "a bird, a tree"], size=2)
