@@ -3,7 +3,7 @@
     l_i = sum_c softplus(-z_ic (q_i . w_c + b_c)),   z_ic = 1 where class c is among the item's labels, -1 otherwise     nats per item
 
 Shapes: N items, V classes, labels in ``rows["label"]``: (N,) one each, or (N, L) several, -1 for none. The keys are not read.
-Source: arXiv:2404.15653 (CatLIP): labels are the words of the caption that are among the V most frequent; equal to a multi-label classifier,
+Source: arXiv:2404.15653 (CatLIP): labels are the words of the caption that are among the V most frequent; a multi-label classifier,
 whose cost grows with the batch, not with its square.
 Relation: siglip with classes in the place of keys and one bias a class. An item without any label is judged absent from all.
 Errors: DataError for a label that is no class, and without labels.
