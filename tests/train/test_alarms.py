@@ -16,7 +16,7 @@ from dipole.assembly.spec import load
 from dipole.core.encoded import Encoded
 from dipole.core.errors import DipoleError
 from dipole.core.scores import Dot, Score
-from dipole.losses import InfoNCE
+from dipole.losses import InfoNCE, SupCon
 from dipole.pairwise.scores.cosine import Cosine
 from dipole.pairwise.scores.scaled_cosine import ScaledCosine
 from dipole.train import checkpoint as ckpt
@@ -26,6 +26,7 @@ from dipole.train.recipe import Recipe
 from dipole.train.run import train
 from dipole.train.step import Step
 from dipole.views.aligned import Aligned
+from dipole.views.labelled import Labelled
 from tests.train.stand_in import Bag, Sentences
 
 SETTINGS = {"batch_size": 16, "num_train_epochs": 1, "learning_rate": 1e-2, "save_steps": 0}
@@ -179,6 +180,15 @@ def test_duplicated_rows(tmp_path: Path) -> None:
     rows.rows = rows.rows * 4
     said = alarms(recipe(Bag(), rows=rows, max_steps=21), tmp_path)
     assert "of a batch's rows are copies" in said["duplicates"] and "dipole audit" in said["duplicates"]
+
+
+def test_rows_without_a_positive(tmp_path: Path) -> None:
+    rows = Sentences(96)
+    rows.rows = [{"anchor": row["anchor"], "label": max(0, i - 34)} for i, row in enumerate(rows.rows)]  # 35 of one class, 61 alone
+    step = Step(**{**SETTINGS, "batch_size": 64, "num_train_epochs": 50, "max_steps": 41})  # type: ignore[arg-type]
+    labelled = Recipe((rows,), Labelled(), Bag(), (SupCon(),), Cosine(), step=step)
+    said = alarms(labelled, tmp_path)["no-positive"]
+    assert "% of a batch's rows have no positive" in said and "several items of a class" in said
 
 
 def test_dead_negatives(tmp_path: Path) -> None:

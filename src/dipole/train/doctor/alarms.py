@@ -18,6 +18,7 @@ ALARMS: Mapping[str, str] = {
     "dead-negatives": "the given hard negatives hardly send any gradient",
     "false-negatives": "negatives are positives: by content, or by their scores",
     "frozen": "learned parts get no gradient or do not move",
+    "no-positive": "most rows of a batch have no positive",
     "duplicates": "a batch holds copies of rows",
 }
 
