@@ -25,7 +25,7 @@ LAYERS: dict[str, int] = {
     **dict.fromkeys(["audit", "train", "evaluate", "compare", "search", "decode"], 4),
     "assembly": 5,
     "recipes": 5,
-    **dict.fromkeys(["demo", "report"], 6),
+    **dict.fromkeys(["demo", "digest", "report"], 6),
     **dict.fromkeys(["cli", "serve"], 7),
     "__main__": 8,
 }
