@@ -8,7 +8,6 @@
 | ``uniformity`` | log mean exp(-2 d^2) over two different of these queries; 0: collapsed, about -4: spread |
 | ``rows_with_gradient`` | share of queries whose gradient is not a millionth of the largest |
 | ``negatives_gradient`` | share of the keys' gradient (sum of lengths) that the given negatives get |
-| ``without_positive`` | share of at most 64 rows that have no positive, so that their loss teaches nothing |
 | ``negatives_above`` | share of the negatives that score above the row's positive, those given with the row aside |
 | ``own_above`` | the same of the negatives given with the row |
 | ``sure_and_wrong`` | share of rows whose softmax gives one wrong candidate more than 99.9% |
@@ -86,27 +85,25 @@ def of_pairs(pairs: Pairs, owner: torch.Tensor | None, temperature: float | None
     own = pairs.own_rows
     rows = slice(own.start, min(own.stop, own.start + _ROWS))
     some = replace(pairs, local=(rows, slice(0, 0)), rows={}, cols={} if owner is None else {"owner": owner})
-    paired = some.positives_per_row() > 0
-    found = {"without_positive": float((~paired).float().mean())}
-    if pairs.positive.offset is not None and bool(paired.all()):
+    if pairs.positive.offset is not None and bool(some.positives_per_row().all()):
         best = some.positive_scores()
     else:
         best = max_rows(lambda tile: tile.scores.masked_fill(~tile.positive, -torch.inf), some)
     known = torch.isfinite(best)
     if not bool(known.any()):
-        return found
-    found |= of_the_plane(pairs, rows)
+        return {}
+    found = of_the_plane(pairs, rows)
     limit = best.new_full((pairs.shape[0],), torch.inf)
     limit[rows] = torch.where(known, best, torch.inf)
     scale = temperature or 1.0
 
     def terms(tile: Tile) -> dict[str, torch.Tensor]:
         negative = tile.fill_positive(tile.scores, -torch.inf)
-        all_of = {"above": (negative > tile.rows["limit"]).to(tile.scores.dtype), "all": negative.isfinite().to(tile.scores.dtype)}
+        found = {"above": (negative > tile.rows["limit"]).to(tile.scores.dtype), "all": negative.isfinite().to(tile.scores.dtype)}
         if "owner" in tile.cols:
             mine = tile.cols["owner"] == tile.row_index
-            all_of |= {f"own_{name}": term * mine for name, term in all_of.items()}
-        return {**all_of, "logits": tile.scores / scale, "wrong": negative / scale}
+            found |= {f"own_{name}": term * mine for name, term in found.items()}
+        return {**found, "logits": tile.scores / scale, "wrong": negative / scale}
 
     counted = ("above", "all") if owner is None else ("above", "all", "own_above", "own_all")
     wanted: dict[str, Any] = {name: Count("rows", of=name) for name in counted}

@@ -61,7 +61,7 @@ def on_reading(history: History, run: Run) -> Iterator[Alarm]:
         yield from _collapsed(history.first_readings, last)
         yield from _negatives(last)
         yield from _scored_above(history.last_readings(LATEST))
-        yield from _alone(history.last_readings(2 * IN_A_ROW))
+        yield from _alone(last)
 
 
 def _at_log_n(recent: Sequence[Record], run: Run) -> Iterator[Alarm]:
@@ -179,9 +179,9 @@ def _scored_above(readings: Sequence[Record]) -> Iterator[Alarm]:
         )
 
 
-def _alone(readings: Sequence[Record]) -> Iterator[Alarm]:
-    """Rows that nothing attracts; pairs are looked at on every second reading."""
-    shares = [r["without_positive"] for r in readings if "without_positive" in r]
+def _alone(last: Sequence[Record]) -> Iterator[Alarm]:
+    """Rows that nothing attracts."""
+    shares = [r["rows_without_positives"] / r["rows"] for r in last if r.get("rows")]
     if len(shares) == IN_A_ROW and min(shares) > 0.5:
         said = f"{shares[-1]:.0%} of a batch's rows have no positive in it, so their loss teaches nothing"
         yield Alarm("no-positive", f"{said}; draw several items of a class into a batch, or raise batch_size")
