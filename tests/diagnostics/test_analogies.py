@@ -56,7 +56,7 @@ def corpus(folder: Path, lines: int = 900) -> Path:
     return folder / "corpus.txt"
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", range(3))
 def test_the_hinge_on_neighbouring_words_makes_relations_parallel(seed: int, tmp_path: Path) -> None:
     rows = Windows(path=str(corpus(tmp_path)), window=1, least_count=1)
     names = sorted({row["anchor"] for row in rows})
