@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dipole.assembly import toml
@@ -156,6 +156,7 @@ PLAIN = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine draws slowly
 @given(st.dictionaries(st.text(min_size=1), PLAIN, max_size=4))
 def test_toml_text_is_read_back(tables: dict[str, object]) -> None:
     assert tomllib.loads(toml.dumps(tables)) == tables
