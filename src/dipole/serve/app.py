@@ -1,0 +1,43 @@
+"""The server put together: the shelf, the routers, the guards before them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from fastapi import FastAPI
+
+from dipole import __version__
+from dipole.search.documents import Embedder
+from dipole.serve.api import health, search
+from dipole.serve.problems import handle_problems
+from dipole.serve.settings import Settings
+from dipole.serve.shelf import Shelf
+
+
+def create_app(settings: Settings, load: Callable[[str], Embedder] | None = None, failed: Callable[[], None] = lambda: None) -> FastAPI:
+    """The ASGI application. Routes find ``request.app.state.settings`` and ``.shelf``.
+
+    ``load`` makes a model from the name a collection gives; by default the library's own models. ``failed`` is called where
+    a collection turns out to be impossible to serve; ``app.state.shelf.failure`` says why. Raises UsageError where the
+    folder holds no collection.
+    """
+    if load is None:
+        from dipole.modality.text.load import load_encoder
+
+        load = load_encoder
+    shelf = Shelf(settings.folder, load, settings.model)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        shelf.start(settings.reload_seconds, failed)
+        yield
+        shelf.close()
+
+    app = FastAPI(title="dipole", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.settings, app.state.shelf = settings, shelf
+    handle_problems(app)
+    app.include_router(health.router)
+    app.include_router(search.router)
+    # Here page.routes.router and subscribe.router are put in, each by its line.
+    return app

@@ -1,0 +1,45 @@
+"""A collection as it is served: one commit, open, and the model that answers for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from dipole.search.collection import Collection
+from dipole.search.documents import Embedder, Hit
+from dipole.search.filters import Filter
+
+How = Literal["meaning", "words", "hybrid"]
+EVERYTHING = Filter()
+
+
+@dataclass(frozen=True)
+class Held:
+    """One commit of one collection. It never changes: a later commit is another ``Held``, so a request that took this one
+    sees the same documents from its beginning to its end.
+    """
+
+    name: str
+    collection: Collection
+    encoder: Embedder
+
+    @property
+    def version(self) -> str:
+        """What tells this commit from every other: the commit's number and the table it names."""
+        held = self.collection.manifest
+        return f"{held.number}-{held.table.removeprefix('rows-')}-{held.version}"
+
+    def search(self, query: str, k: int = 10, where: Filter = EVERYTHING, how: How = "meaning") -> list[Hit]:
+        """The ``k`` best documents for a query. Blocks: call it off the event loop, as a plain ``def`` route is."""
+        if how == "words":
+            return self.collection.search_words(query, k, where)
+        if how == "hybrid":
+            return self.collection.search_hybrid(query, self.encoder, k, where)
+        return self.collection.search([query], self.encoder, k, where)[0]
+
+    def encode(self, texts: Sequence[str], side: str = "queries") -> torch.Tensor:
+        """(N, d) float32 vectors of texts by the collection's model. Blocks."""
+        return self.encoder.encode(texts, side=side)

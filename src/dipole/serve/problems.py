@@ -1,0 +1,51 @@
+"""Errors as problem documents (RFC 9457): what was wrong and what to do, never a trace, a path or what was sent."""
+
+from __future__ import annotations
+
+import http
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from dipole.core.errors import UnknownNameError
+from dipole.serve.shelf import NotReadyError
+
+MEDIA = "application/problem+json"
+log = logging.getLogger("dipole.serve")
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> JSONResponse:
+    """An answer that says what went wrong; ``more`` are further members of the document."""
+    content = {"type": "about:blank", "title": http.HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
+    return JSONResponse(content, status, {"Cache-Control": "no-store", **(headers or {})}, media_type=MEDIA)
+
+
+def handle_problems(app: FastAPI) -> None:
+    """Answer every error of the application's routes with a problem document."""
+
+    @app.exception_handler(HTTPException)
+    def refused(request: Request, error: HTTPException) -> JSONResponse:
+        return problem(error.status_code, str(error.detail), error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        found = [{"in": ".".join(map(str, one["loc"])), "rule": one["msg"]} for one in error.errors()]
+        first = f"{found[0]['in']}: {found[0]['rule']}" if found else "the request is not valid"
+        return problem(422, first, errors=found)
+
+    @app.exception_handler(UnknownNameError)
+    def unknown(request: Request, error: UnknownNameError) -> JSONResponse:
+        return problem(404, str(error))
+
+    @app.exception_handler(NotReadyError)
+    def not_ready(request: Request, error: NotReadyError) -> JSONResponse:
+        return problem(503, str(error), {"Retry-After": "2"})
+
+    @app.exception_handler(Exception)
+    def broken(request: Request, error: Exception) -> JSONResponse:
+        return problem(500, "the server failed at this request; its log says why")
