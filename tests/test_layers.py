@@ -26,8 +26,9 @@ LAYERS: dict[str, int] = {
     "assembly": 5,
     "recipes": 5,
     **dict.fromkeys(["demo", "digest", "report"], 6),
-    **dict.fromkeys(["cli", "serve"], 7),
-    "__main__": 8,
+    "serve": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 # Activities take parts, pairwise and core; what they need of a modality comes in as an argument.
 NOT_EVEN_BELOW = {(activity, "modality") for activity in ("audit", "train", "evaluate", "compare", "search", "decode")}
