@@ -12,6 +12,7 @@ import torch
 from dipole.core.errors import CheckpointError, DataError
 from dipole.modality.toy.encoders.bag import Bag
 from dipole.modality.toy.rows.graded import Graded
+from dipole.modality.toy.rows.scenes import COLORS, SHAPES, Scenes
 from dipole.modality.toy.rows.sentences import SLOTS, Sentences
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -86,3 +87,25 @@ def test_grades_count_the_slots_that_say_the_same() -> None:
         assert row["score"] == len(meanings[0] & meanings[1])
     assert [row["score"] for row in rows[:5]] == [1.0, 2.0, 3.0, 4.0, 1.0]
     assert Graded(40, seed=3).fingerprint == Graded(40, seed=3).fingerprint != Graded(40, seed=4).fingerprint
+
+
+def test_scenes_are_drawn_where_their_captions_say_and_their_negatives_are_wrong() -> None:
+    rows = list(Scenes(60, objects=3, noise=0.0, seed=2))
+    for row in rows:
+        things = [tuple(thing.split()[1:]) for thing in row["positive"].split(" and ")]
+        image = row["anchor"].float() / 255
+        for (color, shape), cell in zip(things, row["cells"], strict=True):
+            seen = image[:, cell // 4 * 4 : cell // 4 * 4 + 4, cell % 4 * 4 : cell % 4 * 4 + 4]
+            ink = torch.tensor([[float(bit) for bit in line] for line in SHAPES[shape].split()])
+            assert torch.equal(seen, torch.tensor(COLORS[color]).float()[:, None, None] * ink)
+        swapped, recolored, reshaped = (set(wrong.split(" and ")) for wrong in row["negative"])
+        told = set(row["positive"].split(" and "))
+        assert sorted(row["negative"][0].split()) == sorted(row["positive"].split())  # the same words
+        assert len(swapped - told) == 2 and len(recolored - told) == len(reshaped - told) == 1
+    same = [
+        (a["label"] == b["label"]) == (sorted(a["positive"].split(" and ")) == sorted(b["positive"].split(" and ")))
+        for a in rows
+        for b in rows
+    ]
+    assert all(same)
+    assert Scenes(40, seed=3).fingerprint == Scenes(40, seed=3).fingerprint != Scenes(40, seed=4).fingerprint

@@ -35,3 +35,23 @@ def test_words_of_captions_classify_images_that_nobody_labelled(seed: int, tmp_p
         logits = encoder.encode([row["anchor"] for row in held]) @ head.weight[:10].T + head.offset[:10]  # "zero" to "nine"
     right = logits.argmax(1) == torch.tensor([row["label"] for row in held])
     assert float(right.double().mean()) > 0.8
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_image_and_its_caption_read_the_same_codes(seed: int, tmp_path: Path) -> None:
+    """FDT: of the codes that either reads, far more are read by both than for an image and a caption of another digit."""
+    recipe = trained("fdt", seed, tmp_path)
+    encoder: Any = recipe.encoder.eval()  # type: ignore[attr-defined]
+    held = list(Digits(part="test"))
+    with torch.no_grad():
+        image = encoder.shares(encoder.prepare([row["anchor"] for row in held], "queries")) > 0
+        text = encoder.shares(encoder.prepare([row["positive"] for row in held], "keys")) > 0
+    labels, moved = torch.tensor([row["label"] for row in held]), torch.arange(len(held)).roll(7)
+    other = labels != labels[moved]
+
+    def shared(a: torch.Tensor, b: torch.Tensor) -> float:
+        return float(((a & b).sum(1) / (a | b).sum(1)).double().mean())
+
+    assert float(image.sum(1).double().mean()) < 8  # of 64
+    matched, unmatched = shared(image, text), shared(image[other], text[moved][other])
+    assert matched > 0.25 and matched > 3 * unmatched

@@ -44,28 +44,28 @@ class TwoTowers(nn.Module):
 
     def __post_init__(self) -> None:
         self.projections = nn.ModuleDict(
-            {name: nn.Linear(tower.dimension, self.dimension, bias=False) for name, tower in self._towers().items()}
+            {name: nn.Linear(tower.dimension, self.dimension, bias=False) for name, tower in self.towers.items()}
         )
         if self.locked != "none":
-            self._towers()[self.locked].requires_grad_(False)
+            self.towers[self.locked].requires_grad_(False)
         self.train()
 
     def train(self, mode: bool = True) -> TwoTowers:
         """Train or evaluation mode; a locked tower stays in evaluation mode."""
         super().train(mode)
         if self.locked != "none":
-            self._towers()[self.locked].eval()
+            self.towers[self.locked].eval()
         return self
 
     def prepare(self, items: Sequence[Any], side: str = "queries") -> Mapping[str, torch.Tensor]:
         """The tensors of the side's tower, their names preceded by ``image.`` or ``text.``."""
         name = self._tower_of(items, side)
-        return {f"{name}.{key}": tensor for key, tensor in self._towers()[name].prepare(items, side).items()}
+        return {f"{name}.{key}": tensor for key, tensor in self.towers[name].prepare(items, side).items()}
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> Encoded:
         """The vectors of prepared inputs."""
         name = next(iter(inputs)).split(".", 1)[0]
-        found = self._towers()[name]({key.split(".", 1)[1]: tensor for key, tensor in inputs.items()})
+        found = self.towers[name]({key.split(".", 1)[1]: tensor for key, tensor in inputs.items()})
         project = self.projections[name]
         before = project(found.pooled if found.pre_norm is None else found.pre_norm)
         tokens = found.tokens if found.tokens is None or found.tokens.shape[-1] != project.in_features else project(found.tokens)
@@ -76,6 +76,11 @@ class TwoTowers(nn.Module):
         return weights.encode(self, items, batch_size, side, progress)
 
     @property
+    def towers(self) -> dict[str, Any]:
+        """Both, by name."""
+        return {"image": self.image, "text": self.text}
+
+    @property
     def truncated(self) -> Any:
         """How many texts the text tower cut."""
         return self.text.truncated
@@ -83,16 +88,16 @@ class TwoTowers(nn.Module):
     @property
     def identity(self) -> str:
         """sha256 of both towers' identities, the projections and the settings that change a vector."""
-        towers = [tower.identity for tower in self._towers().values()]
+        towers = [tower.identity for tower in self.towers.values()]
         return weights.identity(self.projections, [self.dimension, self.image_side, *towers])
 
     def save(self, folder: str | Path) -> Path:
         """Write ``image/``, ``text/`` as the towers do and the projections beside them."""
         place = Path(folder)
-        for name, tower in self._towers().items():
+        for name, tower in self.towers.items():
             tower.save(place / name)
         settings = {"dimension": self.dimension, "image_side": self.image_side, "locked": self.locked}
-        settings |= {name: weights.name_of(tower) for name, tower in self._towers().items()}
+        settings |= {name: weights.name_of(tower) for name, tower in self.towers.items()}
         return weights.save(self.projections, place, _FILE, settings, self)
 
     @classmethod
@@ -104,9 +109,6 @@ class TwoTowers(nn.Module):
         made = cls(**settings)
         made.projections.load_state_dict(tensors)
         return made
-
-    def _towers(self) -> dict[str, Any]:
-        return {"image": self.image, "text": self.text}
 
     def _tower_of(self, items: Sequence[Any], side: str) -> str:
         if side in ("image", "text"):
