@@ -103,5 +103,5 @@ def test_an_encoder_without_fitting_tokens_is_refused() -> None:
             return Encoded(inputs["x"])
 
     encoder = Codebook(Mute(), codes=3, dimension=2)
-    with pytest.raises(DataError, match="image.codebook: the encoder must return tokens"):
+    with pytest.raises(DataError, match=r"image\.codebook: the encoder must return tokens"):
         encoder(encoder.prepare(["a"]))

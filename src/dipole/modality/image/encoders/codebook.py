@@ -2,12 +2,12 @@
 
     u_k = max_l <q_l, c_k> / (T sqrt(d))      w = sparsemax(u)      v = normalise(sum_k w_k c_k),   q_l = B LN(gelu(A LN(x_l)))
 
-Shapes: tokens x (B, L, D) of the encoder inside, K codes c of d dimensions, shared; A and B for each tower of its own. Tokens the mask leaves
-out are not read. Source: FDT, arXiv:2303.14865; the authors' code gives masked tokens the score 0
-instead, so that a code whose best score is negative counts with 0. Codes outside w get no gradient, neither as key nor as value.
+Shapes: tokens x (B, L, D) of the encoder inside, K codes c of d dimensions, shared; A and B for each tower of its own. Tokens the
+mask leaves out are not read. Source: FDT, arXiv:2303.14865; the authors' code gives masked tokens the score 0 instead, so that a
+code whose best score is negative counts with 0. Codes outside w get no gradient, neither as key nor as value.
 
-T starts high, where all codes are read alike, and is multiplied by ``decay`` every ``every`` steps until ``floor``; a low T leaves one code.
-Goes around an encoder that returns tokens of its vectors' length. Errors: DataError where it does not.
+T starts high, where all codes are read alike, and is multiplied by ``decay`` every ``every`` steps until ``floor``; a low T leaves
+one code. Goes around an encoder that returns tokens of its vectors' length. Errors: DataError where it does not.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Toy pictures with captions: coloured shapes on a grid of cells, and captions that differ in who has which colour.
 
-A scene holds a few objects, no two of one colour or one shape, each in a cell of its own of a 4 x 4 grid. The caption names them in any order;
-the row's negatives change one thing: two colours change places, one colour or one shape is another. All from one seed.
+A scene holds a few objects, no two of one colour or one shape, each in a cell of its own of a 4 x 4 grid. The caption names them in
+any order; the row's negatives change one thing: two colours change places, one colour or one shape is another. All from one seed.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ Thing = tuple[str, str]  # colour, shape
 
 @part
 class Scenes:
-    """Rows ``anchor`` (3, 16, 16) uint8, ``positive`` a caption, ``negative`` three captions that are wrong, ``cells`` where each object is,
-    0 to 15, in the caption's order, ``label`` equal for scenes of the same objects.
+    """Rows ``anchor`` (3, 16, 16) uint8, ``positive`` a caption, ``negative`` three captions that are wrong, ``cells`` where each
+    object is, 0 to 15, in the caption's order, ``label`` equal for scenes of the same objects.
     """
 
     count: int = at_least(1, 512, "how many rows")
