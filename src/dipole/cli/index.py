@@ -18,6 +18,7 @@ def run(
     model: Annotated[str, typer.Option(help="minilm, a model folder, a run folder or a hub id. [default: minilm]")] = "",
     text: Annotated[str, typer.Option(help="The column to search in; without it, it is found by its name.")] = "",
     id: Annotated[str, typer.Option("--id", help="The column that holds unique ids; without it, rows are counted.")] = "",
+    vector: Annotated[str, typer.Option(help="A column of vectors, stored as they are; --model then names their model.")] = "",
     append: Annotated[bool, typer.Option("--append", help="Add to the collection.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Replace the collection; the old one answers until then.")] = False,
     batch_size: Annotated[int, typer.Option(help="Texts encoded at a time.", min=1)] = 32,
@@ -29,6 +30,7 @@ def run(
     Example:
         dipole index my-index --data faq.csv --text answer
         dipole index my-index --data more.csv --text answer --append
+        dipole index theirs --data rows.parquet --vector embedding --model their-model
         dipole search my-index "how do I get my money back?"
     """
     if append and rebuild:
@@ -39,6 +41,7 @@ def run(
     from dipole.search import manifest
     from dipole.search.collection import Collection
     from dipole.search.documents import documents_of
+    from dipole.search.given import blocks_of_rows
 
     start = time.perf_counter()
     present = Collection.open(folder) if append else None
@@ -46,6 +49,13 @@ def run(
         raise UsageError(f"{folder} already is a collection; add to it with --append, or replace it with --rebuild")
     rows = open_rows(data, anchor=text, id=id)
     typer.echo(f"columns: {rows.mapping.text()}", err=True)
+    if vector:
+        blocks = blocks_of_rows(rows, vector, data, 0 if present is None else len(present))
+        if present is not None and model and model != present.model:
+            raise UsageError(f"{folder} holds vectors of {present.model!r}; vectors of {model!r} cannot be added")
+        made = Collection.store(folder, blocks, model or "unnamed") if present is None else present.append_vectors(blocks)
+        typer.echo(f"{folder}: {len(made)} texts with vectors of {made.model} in {time.perf_counter() - start:.1f} s")
+        return
     encoder = load_encoder(model or ("minilm" if present is None else present.model))
     shown = need("tqdm", "train", "a progress bar").tqdm(rows, desc="index", unit="text", disable=None)
     documents = documents_of(shown, data, 0 if present is None else len(present))

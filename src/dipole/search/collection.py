@@ -29,7 +29,7 @@ from dipole.search.filters import Filter, quoted
 from dipole.search.listing import Listing
 from dipole.search.manifest import Manifest
 from dipole.search.table import Block
-from dipole.search.write import Changes, append, compact, create, delete, index, upsert
+from dipole.search.write import Changes, append, append_vectors, compact, create, delete, index, store, upsert
 
 __all__ = ["Collection"]
 
@@ -81,6 +81,19 @@ class Collection:
     ) -> Collection:
         """Replace a collection, or make a new one. The old one answers until the new one is complete."""
         return Collection(Path(folder), create(Path(folder), documents, model, batch_size, vectors))
+
+    @staticmethod
+    def store(folder: str | Path, blocks: Iterable[Block], model: str, identity: str = "") -> Collection:
+        """Replace a collection, or make a new one, of vectors made elsewhere: ``Block(documents, vectors)``, one or many.
+
+        ``model``: their model's name; ``identity``: its identity where an encoder of dipole made them, which then takes queries as
+        text. Without one, :meth:`search_vectors` answers. Raises DataError for vectors that are zero or not finite.
+        """
+        return Collection(Path(folder), store(Path(folder), blocks, model, identity))
+
+    def append_vectors(self, blocks: Iterable[Block]) -> Collection:
+        """The collection with more documents and vectors that its model made elsewhere, which the caller vouches for."""
+        return Collection(self.folder, append_vectors(self.folder, blocks))
 
     def append(self, documents: Iterable[Document], model: Embedder, batch_size: int = 32) -> Collection:
         """The collection with more documents; their ids must be new. The model must be the one that made it."""

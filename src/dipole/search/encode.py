@@ -24,13 +24,19 @@ def blocks_of(
     """Blocks of documents and their vectors, checked. ``taken``: ids in use, which are refused; None: they may come again."""
     left, first = iter(documents), 0
     while block := list(islice(left, _TEXTS)):
-        for place, document in enumerate(block) if taken is not None else ():
-            if document.id in taken:  # type: ignore[operator]
-                remedy = "ids must be unique in a collection; leave the id out, or rebuild"
-                raise DataError("this id is already taken", line=first + place + 1, value=document.id, remedy=remedy)
-            taken.add(document.id)  # type: ignore[union-attr]
+        if taken is not None:
+            refuse_taken(block, taken, first)
         yield encoded(block, model, batch_size, vectors, first)
         first += len(block)
+
+
+def refuse_taken(documents: Sequence[Document], taken: set[str], first: int) -> None:
+    """Raise DataError with the row (``first`` of them came before) for an id in use; afterwards these ids are in use."""
+    for place, document in enumerate(documents):
+        if document.id in taken:
+            remedy = "ids must be unique in a collection; leave the id out, or rebuild"
+            raise DataError("this id is already taken", line=first + place + 1, value=document.id, remedy=remedy)
+        taken.add(document.id)
 
 
 def encoded(block: Sequence[Document], model: Embedder, batch_size: int, vectors: Sequence[str], first: int = 0) -> Block:

@@ -16,6 +16,7 @@ from dipole.search import table as tables
 from dipole.search.documents import Document, Embedder
 from dipole.search.encode import blocks_of, encoded, known_vectors, name_of, same_model
 from dipole.search.filters import quoted
+from dipole.search.given import checked, identity_of, kinds_of
 from dipole.search.manifest import Manifest
 from dipole.search.table import Block
 
@@ -36,26 +37,56 @@ class Changes:
 def create(folder: Path, documents: Iterable[Document], model: Embedder, batch_size: int, vectors: Sequence[str]) -> Manifest:
     """Write a whole new table and make it the one that counts. Without documents the collection is an empty one."""
     kinds = known_vectors(vectors, model)
+    return _replaced(folder, blocks_of(documents, model, batch_size, kinds, set()), name_of(model), model.identity, kinds)
+
+
+def store(folder: Path, blocks: Iterable[Block], model: str, identity: str) -> Manifest:
+    """Write a whole new table of vectors made elsewhere. Which kinds there are and their dimension is what the first block says."""
+    first, given = _peek(iter(blocks))
+    kinds, dimension = (("body",), 0) if first is None else (kinds_of(first), int(first.body.shape[-1]))
+    return _replaced(folder, checked(given, kinds, dimension, set()), model, identity or identity_of(model), kinds)
+
+
+def _replaced(folder: Path, blocks: Iterator[Block], model: str, identity: str, kinds: tuple[str, ...]) -> Manifest:
     with manifest.writing(folder):
-        before = manifest.read(folder) if manifest.exists(folder) else Manifest(name_of(model), model.identity, 0, 0, "", 0)
-        first, blocks = _peek(blocks_of(documents, model, batch_size, kinds, set()))
+        before = manifest.read(folder) if manifest.exists(folder) else Manifest(model, identity, 0, 0, "", 0)
+        first, blocks = _peek(blocks)
         table, version, dimension = "", 0, 0
         if first is not None:
             dimension = first.dimension
             table, version = tables.write_new(folder, blocks, dimension, kinds)
         what = "rebuild" if before.number else "create"
-        by = {"model": name_of(model), "identity": model.identity, "vectors": kinds}
+        by = {"model": model, "identity": identity, "vectors": kinds}
         made = before.next(what, dimension=dimension, table=table, version=version, rows=0, index={}, **by)
         return _commit(folder, made)
 
 
 def append(folder: Path, documents: Iterable[Document], model: Embedder, batch_size: int) -> Manifest:
     """Add documents whose ids are new."""
+
+    def blocks(now: Manifest, taken: set[str]) -> Iterator[Block]:
+        same_model(now, model)
+        return blocks_of(documents, model, batch_size, now.vectors, taken)
+
+    return _grown(folder, blocks)
+
+
+def append_vectors(folder: Path, given: Iterable[Block]) -> Manifest:
+    """Add documents whose ids are new, with vectors made elsewhere by the collection's model."""
+
+    def blocks(now: Manifest, taken: set[str]) -> Iterator[Block]:
+        first, all_of_them = _peek(iter(given))
+        kinds, dimension = (now.vectors, now.dimension) if now.rows or first is None else (kinds_of(first), int(first.body.shape[-1]))
+        return checked(all_of_them, kinds, dimension, taken)
+
+    return _grown(folder, blocks)
+
+
+def _grown(folder: Path, made: Callable[[Manifest, set[str]], Iterator[Block]]) -> Manifest:
     with manifest.writing(folder):
         now = manifest.read(folder)
-        same_model(now, model)
         taken = {row["id"] for row in tables.read_columns(tables.opened(folder, now), ["id"])} if now.rows else set()
-        first, blocks = _peek(blocks_of(documents, model, batch_size, now.vectors, taken))
+        first, blocks = _peek(made(now, taken))
         return now if first is None else _commit(folder, _added(folder, now, first, blocks, "append"))
 
 
@@ -165,8 +196,9 @@ def _index_words(table: Any) -> None:
 def _added(folder: Path, now: Manifest, first: Block, blocks: Iterator[Block], what: str) -> Manifest:
     if now.rows:
         return now.next(what, version=tables.write_more(folder, now, blocks))
-    table, version = tables.write_new(folder, blocks, first.dimension, now.vectors)
-    return now.next(what, dimension=first.dimension, table=table, version=version)
+    kinds = kinds_of(first)
+    table, version = tables.write_new(folder, blocks, first.dimension, kinds)
+    return now.next(what, dimension=first.dimension, table=table, version=version, vectors=kinds)
 
 
 def _again(table: Any, changed: list[Document], model: Embedder, batch_size: int, vectors: Sequence[str]) -> Iterator[Block]:
