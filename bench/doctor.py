@@ -5,8 +5,9 @@
 
 toy.bag is the worst case: an encoder so small that a step takes milliseconds. Both runs write the same log; the one without a doctor
 reads nothing and judges nothing. ``added share`` is the median over rounds of the two runs' difference in mean step time;
-``own share`` is the time spent inside the doctor's functions, taken with a clock, which a busy machine disturbs less. The picture of
-the random state that every step takes, for the rerun after a NaN, is in both runs and is counted in ``own share``.
+``own share`` is the time the doctor counts for itself, which a busy machine disturbs less: readings, judgements, and the picture of
+the random state that every step takes, for the rerun after a NaN, which is in both runs. Of the whole run, its first five readings
+included, which are taken whatever they cost.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from dipole.assembly.small import small
 from dipole.assembly.spec import load
 from dipole.train.doctor.watch import Doctor
 from dipole.train.log import read
-from dipole.train.rng import RandomState
 from dipole.train.run import train
 
 CASES: dict[str, dict[str, Any]] = {
@@ -41,39 +39,14 @@ CASES: dict[str, dict[str, Any]] = {
 RECIPES = ("simcse", "clip-pairs")  # without and with mined negatives
 
 
-class Clocked(Doctor):
-    """A doctor that knows how long it took."""
-
-    spent = 0.0
-
-    def _clocked(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        start = time.perf_counter()
-        try:
-            return work(*arguments)
-        finally:
-            self.spent += time.perf_counter() - start
-
-    def before(self, *arguments: Any) -> None:
-        self._clocked(super().before, *arguments)
-
-    def read(self, *arguments: Any) -> Any:
-        return self._clocked(super().read, *arguments)
-
-    def judge(self, *arguments: Any) -> Any:
-        return self._clocked(super().judge, *arguments)
-
-    def _see(self, *arguments: Any) -> None:
-        self._clocked(super()._see, *arguments)
-
-
 def once(recipe: str, case: dict[str, Any], every: int) -> tuple[float, float]:
     """Mean seconds a step, the first ten left out, over whole tens of steps; and the doctor's own seconds a step."""
-    doctor = Clocked(every=every)
+    doctor = Doctor(every=every)
     spec = small(load(recipe)).changed(case["change"], "bench").changed({"step": {"max_steps": case["steps"], "save_steps": 0}}, "bench")
     with tempfile.TemporaryDirectory() as folder:
         train(build(spec), Path(folder) / "run", show=False, doctor=doctor)
         seconds = [record["seconds"] for record in read(Path(folder) / "run" / "log.jsonl")][10:]
-    return statistics.mean(seconds[: len(seconds) // 10 * 10]), doctor.spent / case["steps"]
+    return statistics.mean(seconds[: len(seconds) // 10 * 10]), doctor.pace.spent / case["steps"]
 
 
 def measured(recipe: str, name: str, rounds: int) -> dict[str, Any]:
@@ -86,10 +59,6 @@ def measured(recipe: str, name: str, rounds: int) -> dict[str, Any]:
             wall, spent = once(recipe, case, every)
             (with_doctor if every else without).append(wall)
             own += [spent] if every else []
-    start = time.perf_counter()
-    for _ in range(1000):
-        RandomState.now()
-    picture = (time.perf_counter() - start) / 1000
     base = statistics.median(without)
     added = statistics.median(a - b for a, b in zip(with_doctor, without, strict=True))
     return {
@@ -98,8 +67,8 @@ def measured(recipe: str, name: str, rounds: int) -> dict[str, Any]:
         "seconds a step without": base,
         "added seconds a step": added,
         "added share": added / base,
-        "own seconds a step": statistics.median(own) + picture,
-        "own share": (statistics.median(own) + picture) / base,
+        "own seconds a step": statistics.median(own),
+        "own share": statistics.median(own) / base,
         "rounds": {"with": with_doctor, "without": without},
     }
 

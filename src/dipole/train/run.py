@@ -117,7 +117,8 @@ def train(
     log = Log(output / "log.jsonl", keep_below=done) if rank == 0 else None
     progress = Progress(steps, done, show and rank == 0)
     doctor = doctor or Doctor()
-    doctor.begin(step, steps, [*encoder.named_parameters(), *objective.named_parameters()], objective, log.records if log else [])
+    named = [*encoder.named_parameters(), *objective.named_parameters()]
+    doctor.begin(step, steps, named, objective, done, log.records if log else [])
 
     def attempt(mine: torch.Tensor) -> tuple[Batch, Done]:
         batch = recipe.views([rows[i] for i in mine.tolist()])
@@ -137,14 +138,14 @@ def train(
         if log is not None:
             opened.callback(log.close)
         while done < steps:
-            start, before = time.perf_counter(), RandomState.now()
+            start, before = time.perf_counter(), doctor.before(done + 1, objective)
             mine = share(plan.batch(done), rank, world)
-            doctor.before(done + 1, objective)
             batch, result = attempt(mine)
             average_gradients(objective.parameters(), world)
             assert objective.seen is not None
             numbers = [float(result.loss) / world, objective.seen.rows_without_positives, float(asked.is_set()), float(doctor.stops)]
-            loss, lonely, stop, halt = total(numbers, world, fabric.device)
+            loss, lonely, stop, halt, *times = total([*numbers, doctor.pace.spent, doctor.pace.elapsed], world, fabric.device)
+            doctor.pace.agree(*times)
             norm = float(nn.utils.clip_grad_norm_(learned, step.max_grad_norm or math.inf))
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 where, in_weights = _first_bad(partial(attempt, mine), before, encoder, objective, optimizer)
@@ -157,7 +158,7 @@ def train(
                 raise DipoleError(f"train: step {done + 1}: {alarm.text}; weights were left as they were{held}")
             rate = step.rate(done, steps)
             done += 1
-            readings = doctor.read(done, rate, batch.meta, result)
+            readings = doctor.read(rate, batch.meta, result)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.step()

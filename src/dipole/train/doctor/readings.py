@@ -17,7 +17,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,11 +24,9 @@ from typing import Any
 
 import torch
 
-from dipole.core.errors import DataError
 from dipole.core.pairs import Pairs
 from dipole.core.stacked import each_view, is_stacked
-from dipole.core.vectors import leading
-from dipole.diagnostics.geometry import alignment, uniformity
+from dipole.core.vectors import leading, wide
 from dipole.diagnostics.geometry import mean_cosine as mean_of_cosines
 from dipole.diagnostics.spectrum import entropy_rank, spectrum_of
 from dipole.pairwise import Count, LogSumExp, Max, Tile, max_rows, reduce
@@ -126,10 +123,12 @@ def of_the_plane(pairs: Pairs, rows: slice) -> dict[str, float]:
     offset, queries, keys = pairs.positive.offset, pairs.queries, pairs.keys
     if offset is None or pairs.ring is not None or not (isinstance(queries, torch.Tensor) and isinstance(keys, torch.Tensor)):
         return {}
-    with contextlib.suppress(DataError):  # a single row, a vector of length 0, or sides of two sizes
-        own = queries[rows]
-        return {"alignment": alignment(own, keys[rows.start + offset : rows.stop + offset]), "uniformity": float(uniformity(own))}
-    return {}
+    own, other = queries[rows], keys[rows.start + offset : rows.stop + offset]
+    if own.shape != other.shape or own.dim() != 2 or len(own) < 2 or not bool((own != 0).any(1).all() and (other != 0).any(1).all()):
+        return {}
+    own, other = (torch.nn.functional.normalize(wide(side), dim=1) for side in (own, other))
+    spread = (-2 * torch.pdist(own).square()).exp().mean().log()
+    return {"alignment": float((own - other).square().sum(1).mean()), "uniformity": float(spread)}
 
 
 def of_ids(meta: Mapping[str, torch.Tensor]) -> dict[str, float]:

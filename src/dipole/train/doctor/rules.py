@@ -50,13 +50,19 @@ def every_step(history: History) -> Iterator[Alarm]:
         yield Alarm("spike", f"{said}; lower learning_rate, lengthen warmup, and look at what is in that batch")
 
 
-def on_reading(history: History, run: Run) -> Iterator[Alarm]:
+def every_few(history: History, run: Run) -> Iterator[Alarm]:
+    """Every few steps, read or not: what the numbers of every record say."""
+    last = history.last_readings(1)
+    if not last or last[-1]["mean_cosine"] < 0.95:  # else the cause is another one
+        yield from _at_log_n(history.last(WINDOW), run)
+    yield from _vanished(history)
+    yield from _temperature(history, run)
+
+
+def on_reading(history: History) -> Iterator[Alarm]:
     """Everything else, on the steps that were read."""
     last = history.last_readings(IN_A_ROW)
-    if last[-1]["mean_cosine"] < 0.95:  # else the cause is another one
-        yield from _at_log_n(history.last(WINDOW), run)
-    yield from _saturated(history)
-    yield from _temperature(history, run)
+    yield from _saturated(last)
     if len(last) == IN_A_ROW:
         yield from _collapsed(history.first_readings, last)
         yield from _negatives(last)
@@ -88,20 +94,20 @@ def _like_guessing(loss: float, record: Record) -> bool:
     return 0.99 * min(fewest, (columns + rows) / 2) <= loss <= 1.01 * columns
 
 
-def _saturated(history: History) -> Iterator[Alarm]:
+def _vanished(history: History) -> Iterator[Alarm]:
     recent = history.last(WINDOW)
-    if len(recent) == WINDOW:
-        norm = statistics.median(r["grad_norm"] for r in recent)
-        loss = statistics.median(abs(r["loss"]) for r in recent)
-        start = statistics.median(r["grad_norm"] for r in history.early)
-        if norm == 0 or (norm < 1e-3 * start and loss < 1e-3 * max(1.0, recent[-1].get("log_candidates", 0.0))):
-            said = f"loss {loss:.2g} and gradient norm {norm:.2g} ({start:.2g} at the start): gradients have vanished"
-            yield Alarm(
-                "saturation", f"{said}; stop here, or give harder negatives or a larger batch; raise temperature if it is below 0.02"
-            )
-            return
-    last = history.last_readings(IN_A_ROW)
-    seen = [r for r in history.last_readings(IN_A_ROW) if "sure_and_wrong" in r][-2:]
+    if len(recent) < WINDOW:
+        return
+    norm = statistics.median(r["grad_norm"] for r in recent)
+    loss = statistics.median(abs(r["loss"]) for r in recent)
+    start = statistics.median(r["grad_norm"] for r in history.early)
+    if norm == 0 or (norm < 1e-3 * start and loss < 1e-3 * max(1.0, recent[-1].get("log_candidates", 0.0))):
+        said = f"loss {loss:.2g} and gradient norm {norm:.2g} ({start:.2g} at the start): gradients have vanished"
+        yield Alarm("saturation", f"{said}; stop here, or give harder negatives or a larger batch; raise temperature if it is below 0.02")
+
+
+def _saturated(last: Sequence[Record]) -> Iterator[Alarm]:
+    seen = [r for r in last if "sure_and_wrong" in r][-2:]
     wrong = [r["sure_and_wrong"] for r in seen]
     if len(seen) == 2 and statistics.mean(wrong) > 0.05 and all(r["loss"] > 2 * r["log_candidates"] for r in seen):
         high = f"loss {seen[-1]['loss']:.3g} lies far above log N = {seen[-1]['log_candidates']:.2f}"
