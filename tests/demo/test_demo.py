@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -15,6 +16,8 @@ from dipole.core.errors import DataError, UsageError
 from dipole.demo.pairs import CodePairs, names_of, split
 from dipole.demo.run import METRICS, claim, run_demo
 from dipole.demo.settings import FAST, FULL, Settings
+from dipole.train.doctor.watch import Doctor
+from dipole.train.log import read
 
 SMALL = Settings(held_out=12, collection_rows=10, batch_size=8, micro_batch_size=4, max_tokens=40)
 
@@ -114,7 +117,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
         pytest.importorskip(module)
     folder = tmp_path_factory.mktemp("demo")
     said: list[str] = []
-    report = run_demo(folder / "out", SMALL, str(source(folder / "code")), say=said.append)
+    with pytest.MonkeyPatch.context() as patch:  # a doctor that looks at every step, so that its silence means something
+        patch.setattr("dipole.train.run.Doctor", functools.partial(Doctor, every=1, share=math.inf))
+        report = run_demo(folder / "out", SMALL, str(source(folder / "code")), say=said.append)
     return folder / "out", report.to_json(), said
 
 
@@ -141,6 +146,12 @@ def test_the_figures_are_those_of_the_models_on_disk(finished: tuple[Path, dict[
             "recall@10": sum(r <= 10 for r in ranks) / len(ranks),
         }
         assert report[key] == pytest.approx(expected, abs=1e-4), key
+
+
+def test_the_doctor_is_silent(finished: tuple[Path, dict[str, object], list[str]]) -> None:
+    records = read(finished[0] / "run" / "log.jsonl")
+    assert [r["step"] for r in records if "effective_rank" in r] == list(range(1, 10))
+    assert not [r["alarms"] for r in records if "alarms" in r]
 
 
 def test_intervals_hold_the_difference(finished: tuple[Path, dict[str, object], list[str]]) -> None:

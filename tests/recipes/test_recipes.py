@@ -123,6 +123,7 @@ def test_the_small_run_shows_what_the_recipe_promises(name: str, variant: str, s
     spec = load(name, variant)
     measured = run_small(spec, tmp_path / "run", seed)
     assert shows(measured, spec.small["expect"]), measured
+    assert not [record["alarms"] for record in read(tmp_path / "run/run/log.jsonl") if "alarms" in record]  # the doctor is silent
 
 
 def test_a_promise_can_fail(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,8 @@ def recipe(encoder: Bag, score: Score | None = None, temperature: float = 0.07, 
 
 
 def alarms(of: Recipe, folder: Path, **settings: Any) -> dict[str, str]:
-    """Alarm -> its text, as the log has them."""
-    summary = train(of, folder / "run", show=False, **settings)
+    """Alarm -> its text, as the log has them. Every tenth step is read, however long it takes on this machine."""
+    summary = train(of, folder / "run", show=False, **{"doctor": Doctor(share=math.inf), **settings})
     said = [text for record in read(folder / "run/log.jsonl") for text in record.get("alarms", [])]
     assert tuple(said) == summary.alarms
     return dict(text.split(": ", 1) for text in said)
@@ -96,7 +97,8 @@ def test_silence_on_the_small_runs_of_recipes(name: str, variant: str, tmp_path:
     run_small(load(name, variant), tmp_path)
     records = read(tmp_path / "run/log.jsonl")
     assert len(records) >= 30 and not [r for r in records if "alarms" in r]
-    assert [r["step"] for r in records if "effective_rank" in r] == list(range(1, len(records) + 1, 10))
+    read_at, all_of = [r["step"] for r in records if "effective_rank" in r], list(range(1, len(records) + 1, 10))
+    assert read_at[:5] == all_of[:5] and set(read_at) <= set(all_of)
 
 
 @pytest.mark.parametrize("encoder", [Bag, Transformer])
