@@ -7,6 +7,7 @@ from dipole.losses import (
     DCL,
     MACL,
     BothViews,
+    ClassGated,
     EachView,
     Graded,
     HardestOnly,
@@ -32,6 +33,11 @@ def learned():
     return LearnedWeights(InfoNCE(temperature=0.2), dimension=5, hidden=4)
 
 
+def gated():
+    torch.manual_seed(0)
+    return ClassGated(dimension=5, classes=64, width=6, hidden=7)
+
+
 def whitened(**given):
     torch.manual_seed(0)
     return Whitened(InfoNCE(temperature=0.2), **given)
@@ -41,6 +47,7 @@ OUTSIDE = {"test_autocast_leaves_the_statistics_alone": "a matrix product runs b
 CASES = {
     "whitened": Case(lambda: whitened(groups=5, positives=2), pairs="five, at hand", extreme=None, exempt=OUTSIDE),
     "whitened, with a head": Case(lambda: whitened(groups=5, positives=1, head=5), pairs="five, at hand", extreme=None, exempt=OUTSIDE),
+    "class_gated": Case(gated, pairs="two classes", extreme=None, exempt=OUTSIDE),
     "both_views": Case(lambda: BothViews(InfoNCE(temperature=0.2)), extreme=inside),
     "both_views of dcl": Case(lambda: BothViews(DCL(temperature=0.2)), extreme=inside),
     "both_views of macl": Case(lambda: BothViews(MACL(temperature=0.2)), pairs="cosines", extreme=None),

@@ -90,6 +90,12 @@ def described(pairs: Pairs, labels: torch.Tensor) -> Pairs:
     return replace(pairs, rows={**about, "id": labels}, cols={**about, "id": labels - 1})
 
 
+def paired(pairs: Pairs, labels: torch.Tensor) -> Pairs:
+    """With a second class of each row, whose items are its positives; neither class is negative."""
+    partner = labels ^ 1
+    return replace(pairs, positive=Match(partner, labels), duplicates=(Match(labels, labels),), rows={"label": labels, "partner": partner})
+
+
 def itself(q: torch.Tensor, labels: torch.Tensor, ring: Ring) -> Pairs:
     """Labelled items against themselves on a ring."""
     return Pairs(q, q, Match(labels, labels, others_only=True), excluded=(Diagonal(0, ring.row_starts[-1]),), ring=ring)
@@ -146,6 +152,12 @@ PAIRS: dict[str, Kind] = {
     "labelled": Kind(
         lambda q, k, labels: Pairs.labelled(q, labels),
         lambda q, k, labels, ring: itself(q, labels, ring),
+        negatives=None,
+        one_sided=True,
+    ),
+    "two classes": Kind(
+        lambda q, k, labels: paired(Pairs.labelled(q[:, :5], labels), labels),
+        lambda q, k, labels, ring: paired(itself(q[:, :5], labels, ring), labels),
         negatives=None,
         one_sided=True,
     ),

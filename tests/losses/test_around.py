@@ -16,6 +16,7 @@ from dipole.core.woven import Woven
 from dipole.losses import (
     DCL,
     BothViews,
+    ClassGated,
     Graded,
     HardestOnly,
     InfoNCE,
@@ -315,3 +316,48 @@ def test_the_hardest_negative_alone_at_a_low_temperature_is_a_hinge():
     hinge = (s.masked_fill(torch.eye(7, dtype=torch.bool), -9).amax(1) - s.diagonal()).relu()
     for loss in (HardestOnly(InfoNCE(temperature=1e-3), share=0.01), InfoNCE(temperature=1e-3)):
         torch.testing.assert_close(1e-3 * loss(Pairs.aligned(q, k)).detach(), hinge, atol=1e-2, rtol=0)
+
+
+def two_classes(labels, partner, z):
+    pairs = Pairs.labelled(z, labels)
+    known = {"label": labels, "partner": partner}
+    return replace(pairs, positive=Match(partner, labels), duplicates=(Match(labels, labels),), rows=known)
+
+
+def test_class_gated_by_loops():
+    """arXiv:2410.13200: the anchor's gate on both sides, a softmax a positive, both classes no negatives."""
+    torch.manual_seed(0)
+    (z, _), loss = sides(n=8), ClassGated(PerPositive(temperature=0.3), dimension=5, classes=4, width=6, hidden=7).double()
+    labels, partner = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3]), torch.tensor([1, 2, 0, 3, 3, 0, 2, 1])
+    want = []
+    for a in range(8):
+        middle = (loss.embedding.weight[labels[a]] + loss.embedding.weight[partner[a]]) / 2
+        gate = loss.network(middle[None])[0].sigmoid()
+        each = []
+        scores = [torch.cosine_similarity(gate * z[a], gate * z[n], dim=0) / 0.3 for n in range(8)]
+        repelled = sum(scores[n].exp() for n in range(8) if labels[n] not in (labels[a], partner[a]))
+        for p in range(8):
+            if labels[p] == partner[a]:
+                each.append((scores[p].exp() + repelled).log() - scores[p])
+        want.append(sum(each) / len(each))
+    got = loss(two_classes(labels, partner, z))
+    torch.testing.assert_close(got, torch.stack(want))
+    wanted = [z, *loss.parameters()]
+    for mine, theirs in zip(torch.autograd.grad(got.sum(), wanted), torch.autograd.grad(torch.stack(want).sum(), wanted), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_open_gates_leave_the_cosine_and_wrong_classes_are_refused():
+    z, _ = sides(n=6)
+    labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    loss = ClassGated(PerPositive(temperature=0.3), dimension=5, classes=3).double()
+    torch.nn.init.zeros_(loss.network[-1].weight)
+    torch.nn.init.constant_(loss.network[-1].bias, 40.0)
+    own = two_classes(labels, labels, z)
+    torch.testing.assert_close(loss(own), PerPositive(temperature=0.3)(Pairs.labelled(z, labels, score=Cosine())))
+    with pytest.raises(DataError, match="classes must be from 0 to 2"):
+        loss(two_classes(labels + 1, labels, z))
+    with pytest.raises(DataError, match="lack 'partner'"):
+        loss(Pairs.labelled(z, labels))
+    with pytest.raises(DataError, match="dimension it was made for"):
+        loss(two_classes(labels, labels, z[:, :4]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import random
 from pathlib import Path
 
@@ -17,11 +18,14 @@ from dipole.modality.image.encoders.conv import Conv
 from dipole.modality.image.encoders.two_towers import TwoTowers
 from dipole.modality.image.encoders.vit import ViT
 from dipole.modality.image.pixels import batch, pixels
+from dipole.modality.image.rows.dials import Dials
 from dipole.modality.image.rows.digits import NAMES, Digits
 from dipole.modality.image.rows.folder import Folder
+from dipole.modality.image.views.augmented import Augmented
 from dipole.modality.image.views.labelled_views import LabelledViews
 from dipole.modality.image.views.two_views import TwoViews
 from dipole.modality.toy.encoders.bag import Bag
+from dipole.views.class_pairs import ClassPairs
 from dipole.views.ids import content_ids
 
 RED = Image.new("RGB", (6, 4), (255, 0, 0))
@@ -249,3 +253,31 @@ def test_labelled_views_make_copies_positives() -> None:
     assert batch.meta["queries.label"].tolist() == [row["label"] for row in rows] * 3
     pairs = views.pairs({"queries": torch.randn(12, 4)}, batch.meta, None)  # type: ignore[arg-type]
     assert pairs.positives_per_row().tolist() == [2] * 12  # labels 0 1 2 3
+
+
+def test_any_view_of_images_can_be_augmented() -> None:
+    rows = list(Digits(count=4))
+    views = Augmented(of=ClassPairs(), size=6, crop=0.5)
+    batch = views(rows)
+    assert list(batch.items) == ["queries"] and [image.shape for image in batch.items["queries"]] == [(1, 6, 6)] * 4
+    assert batch.meta["queries.label"].tolist() == [row["label"] for row in rows]
+    assert sorted(batch.meta["queries.partner"].tolist()) == sorted(batch.meta["queries.label"].tolist())
+    pairs = views.pairs({"queries": torch.randn(4, 3)}, batch.meta, None)  # type: ignore[arg-type]
+    assert torch.equal(pairs.rows["partner"], batch.meta["queries.partner"])
+    twice = Augmented(size=8)(rows)
+    assert torch.equal(twice.meta["queries.id"], content_ids([row["anchor"] for row in rows]))
+    assert not any(torch.equal(a, b) for a, b in zip(twice.items["queries"], twice.items["keys"], strict=True))
+    with pytest.raises(ParameterError, match=r"image\.augmented: crop"):
+        Augmented(crop=0.0)
+
+
+def test_dials_point_where_their_number_says() -> None:
+    dials = Dials(count=64, noise=0.0, size=9)
+    for row in dials:
+        rows, cols = (row["anchor"][0] > 0.5).nonzero(as_tuple=True)
+        far = ((rows - 4) ** 2 + (cols - 4) ** 2).argmax()
+        angle = math.atan2(4 - float(rows[far]), float(cols[far]) - 4)
+        assert abs(angle - math.pi * (1 - row["number"] / 20)) < 0.26  # half a pixel at the rim
+    number = {tuple(row["anchor"].flatten().tolist()): row["number"] for row in dials}
+    assert all(row["score"] == -abs(row["number"] - number[tuple(row["positive"].flatten().tolist())]) for row in dials)
+    assert Dials(count=9).fingerprint == Dials(count=9).fingerprint != Dials(count=9, seed=1).fingerprint

@@ -38,9 +38,7 @@ SHOWN = [
 
 def test_those_that_are_expected() -> None:
     assert EXPECTED == sorted(set(EXPECTED))
-    assert [
-        f"{Path(p).parent.name}/{name}" for name, p in sorted(recipe_files().items(), key=lambda i: (i[1].parent.name, i[0]))
-    ] == EXPECTED
+    assert sorted(f"{path.parent.name}/{name}" for name, path in recipe_files().items()) == EXPECTED
     found = list(Path(recipe_files()["simcse"]).parents[1].glob("**/*.toml"))
     assert len(found) == len(EXPECTED)  # none hides in a deeper folder
 

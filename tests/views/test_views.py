@@ -16,9 +16,11 @@ from dipole.core.protocols import Batch, Views
 from dipole.core.relations import copies
 from dipole.core.scores import Dot
 from dipole.views.aligned import Aligned
+from dipole.views.class_pairs import ClassPairs
 from dipole.views.grouped import Grouped
 from dipole.views.ids import content_ids
 from dipole.views.labelled import Labelled
+from dipole.views.numbered import Numbered
 from dipole.views.same_twice import SameTwice
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -170,3 +172,28 @@ def test_two_ranks_compare_what_one_process_compares(views: Views) -> None:
     assert {side: [*parts[0].items[side], *parts[1].items[side]] for side in whole.items} == whole.items
     sides = {side: torch.randn(len(items), 4) for side, items in whole.items.items()}
     assert matrix(views.pairs(sides, meta, Dot())) == matrix(views.pairs(sides, whole.meta, Dot()))
+
+
+def test_a_second_class_gives_positives_and_neither_class_repels() -> None:
+    views = ClassPairs()
+    rows = [{"anchor": c, "label": y} for c, y in zip("abcde", [0, 0, 1, 1, 2], strict=True)]
+    batch, _ = paired(views, rows)
+    meta = {**batch.meta, "queries.partner": torch.tensor([1, 0, 0, 2, 1])}
+    pairs = views.pairs({"queries": torch.randn(5, 4)}, meta, Dot())
+    assert matrix(pairs) == ["  ++.", "+ ...", "++  .", "..  +", "..++ "]
+    assert [views(rows).meta["queries.partner"].tolist() for _ in range(9)] != [batch.meta["queries.partner"].tolist()] * 9
+    others = ClassPairs(partner="other")
+    for _ in range(9):
+        drawn = others(rows).meta
+        assert bool((drawn["queries.partner"] != drawn["queries.label"]).all())
+    assert others([{"anchor": c, "label": 3} for c in "ab"]).meta["queries.partner"].tolist() == [3, 3]  # there is no other class
+
+
+def test_equal_numbers_are_positive_and_numbers_come_along() -> None:
+    batch, pairs = paired(Numbered(number="age", copies=2), [{"anchor": "a", "age": 3}, {"anchor": "b", "age": 1.5}])
+    assert batch.items == {"queries": ["a", "b", "a", "b"]}
+    assert matrix(pairs) == [" .+.", ". .+", "+. .", ".+. "]
+    assert pairs.rows["score"].tolist() == pairs.cols["score"].tolist() == [3.0, 1.5, 3.0, 1.5]
+    for age in (True, "3", float("nan")):
+        with pytest.raises(DataError, match="age of row 0 of the batch must be a finite number"):
+            Numbered(number="age")([{"anchor": "a", "age": age}])

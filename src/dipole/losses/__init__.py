@@ -2,6 +2,7 @@
 
 # Written by docs/generate.py from the modules there are.
 from dipole.losses.around.both_views import BothViews
+from dipole.losses.around.class_gated import ClassGated
 from dipole.losses.around.each_view import EachView
 from dipole.losses.around.graded import Graded
 from dipole.losses.around.hardest_only import HardestOnly
@@ -78,6 +79,7 @@ __all__ = [
     "AngularMargin",
     "BatchHard",
     "BothViews",
+    "ClassGated",
     "ClassPrototypes",
     "CrossUniform",
     "Debiased",

@@ -40,9 +40,10 @@ class TwoViews:
         check("image.two_views", self)
 
     def __call__(self, rows: Sequence[Row]) -> Batch:
-        """Sides ``queries`` and ``keys``, with ``queries.id``."""
+        """Sides ``queries`` and ``keys``, with ``queries.id`` and ``keys.id``."""
         images = take(rows, self.role, "image.two_views")
-        meta = {"queries.id": content_ids(images)}
+        ids = content_ids(images)
+        meta = {"queries.id": ids, "keys.id": ids}
         if all(isinstance(row.get("label"), int) for row in rows):
             labels = torch.tensor([row["label"] for row in rows])
             meta |= {"queries.label": labels, "keys.label": labels}
