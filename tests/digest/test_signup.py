@@ -101,7 +101,7 @@ def test_nothing_is_active_before_its_link_was_followed(desk: Signup) -> None:
     assert (offered.query, every, offered.state) == ("graph transformers", "weekly", "pending")  # looking at it changes nothing
     assert desk.store.subscriptions(store.ACTIVE) == []
     looked: list[str] = []
-    started = desk.confirm(token, lambda name: looked.append(name) or 7)  # type: ignore[func-returns-value]
+    started = desk.confirm(token, lambda name: looked.append(name) or 7)
     assert (started.state, started.every, started.look, looked) == ("active", "weekly", 7, [""])
     assert desk.confirm(token, lambda name: 9).look == 7  # twice is once
 

@@ -16,19 +16,39 @@ from dipole.search.collection import Collection
 
 def look(store: Store, name: str, collection: Collection) -> int:
     """Note what has come since the last look at this collection, and return this look's number. The same commit is not read twice."""
-    was = json.dumps([collection.manifest.number, collection.manifest.made])
-    with store.reading() as db:
-        last = db.execute("SELECT number, was FROM looks WHERE collection = ? ORDER BY number DESC LIMIT 1", (name,)).fetchone()
-    if last and last[1] == was:
-        return int(last[0])
-    ids = [row["id"] for row in tables.read_columns(collection.table, ["id"])] if len(collection) else []
+    number, was = _latest(store, name)
+    if was == _mark(collection):
+        return number
+    ids = _ids(collection)
     with store.changing() as db:
-        number = int(db.execute("INSERT INTO looks (collection, was, at) VALUES (?, ?, ?)", (name, was, now())).lastrowid or 0)
+        number = int(
+            db.execute("INSERT INTO looks (collection, was, at) VALUES (?, ?, ?)", (name, _mark(collection), now())).lastrowid or 0
+        )
         db.executemany("INSERT OR IGNORE INTO arrivals VALUES (?, ?, ?)", ((name, id, number) for id in ids))
     return number
 
 
-def since(store: Store, name: str, last: int) -> set[str]:
-    """The ids that arrived after look ``last``; some may be gone from the collection again."""
+def fresh(store: Store, name: str, collection: Collection, last: int) -> set[str]:
+    """The ids that arrived after look ``last``, noted or not yet; some may be gone from the collection again."""
     with store.reading() as db:
-        return {id for (id,) in db.execute("SELECT id FROM arrivals WHERE collection = ? AND look > ?", (name, last))}
+        noted = {id for (id,) in db.execute("SELECT id FROM arrivals WHERE collection = ? AND look > ?", (name, last))}
+    if _latest(store, name)[1] == _mark(collection):
+        return noted
+    with store.reading() as db:
+        known = {id for (id,) in db.execute("SELECT id FROM arrivals WHERE collection = ?", (name,))}
+    return noted | {id for id in _ids(collection) if id not in known}
+
+
+def _latest(store: Store, name: str) -> tuple[int, str]:
+    with store.reading() as db:
+        row = db.execute("SELECT number, was FROM looks WHERE collection = ? ORDER BY number DESC LIMIT 1", (name,)).fetchone()
+    return row or (0, "")
+
+
+def _mark(collection: Collection) -> str:
+    """What tells one commit from every other one."""
+    return json.dumps([collection.manifest.number, collection.manifest.made, collection.manifest.identity])
+
+
+def _ids(collection: Collection) -> list[str]:
+    return [row["id"] for row in tables.read_columns(collection.table, ["id"])] if len(collection) else []

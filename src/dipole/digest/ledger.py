@@ -128,6 +128,6 @@ def _write(db: sqlite3.Connection, line: Line, state: str, reply: str) -> None:
         """INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?) ON CONFLICT (subscription, period) DO UPDATE SET
         content = excluded.content, documents = excluded.documents, look = excluded.look,
         state = excluded.state, reply = excluded.reply, at = excluded.at,
-        attempts = ledger.attempts + (excluded.state = 'leaving')""",
+        attempts = ledger.attempts + (ledger.state = 'deferred')""",
         (line.subscription, line.period, line.content, json.dumps(list(line.documents)), line.look, state, reply, now()),
     )

@@ -42,9 +42,7 @@ class Signup:
         ``client``: who asks, as the network knows them; kept for a day as a keyed hash. Raises AddressError for what is not an address
         or query, TooManyError above the limits; says nothing of what it found.
         """
-        mailbox, topic = addresses.normalised(address), addresses.cleaned(query) if query.strip() else ""
-        if every not in EVERY:
-            raise UsageError(f"every must be {' or '.join(EVERY)}, got {every!r}")
+        mailbox, topic = _checked(address, query, every)
         same, time = addresses.same(mailbox), now()
         with self.store.changing() as db:
             self._clear(db, time)
@@ -57,15 +55,15 @@ class Signup:
             (held,) = db.execute("SELECT COUNT(*) FROM subscriptions WHERE mailbox = ?", (same,)).fetchone()
             if before >= A_MAILBOX or held >= SUBSCRIPTIONS:
                 return
-            db.execute(
-                """INSERT OR IGNORE INTO subscriptions (id, address, mailbox, collection, query, every, state, made)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
-                (secrets.token_hex(12), mailbox, same, collection, topic, every, PENDING, time),
-            )
-            (id,) = db.execute(
-                "SELECT id FROM subscriptions WHERE mailbox = ? AND collection = ? AND query = ?", (same, collection, topic)
-            ).fetchone()
+            id = _wish(db, mailbox, topic, every, collection, time)
             db.execute("INSERT INTO spool (subscription, every, state, made, due) VALUES (?, ?, 'waiting', ?, ?)", (id, every, time, time))
+
+    def admit(self, address: str, query: str, every: str, collection: str, look: Callable[[str], int]) -> Subscription:
+        """Subscribe somebody at once, on the caller's word that they agreed: for moving a list of subscribers here."""
+        mailbox, topic = _checked(address, query, every)
+        with self.store.changing() as db:
+            id = _wish(db, mailbox, topic, every, collection, now())
+        return self.confirm(self.links.confirm(id, every).rpartition("/")[2], look)
 
     def offered(self, token: str) -> tuple[Subscription, str]:
         """What a confirmation's link would start, and how often. Changes nothing. Raises LinkError."""
@@ -113,6 +111,25 @@ class Signup:
 
     def _hash(self, text: str) -> str:
         return hmac.new(self.links.key, text.encode(), hashlib.sha256).hexdigest()[:24]
+
+
+def _checked(address: str, query: str, every: str) -> tuple[str, str]:
+    """The address and the query in one form."""
+    if every not in EVERY:
+        raise UsageError(f"every must be {' or '.join(EVERY)}, got {every!r}")
+    return addresses.normalised(address), addresses.cleaned(query) if query.strip() else ""
+
+
+def _wish(db: sqlite3.Connection, mailbox: str, query: str, every: str, collection: str, time: float) -> str:
+    """The id of the subscription, which waits for its confirmation where it is new."""
+    same = addresses.same(mailbox)
+    db.execute(
+        """INSERT OR IGNORE INTO subscriptions (id, address, mailbox, collection, query, every, state, made)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
+        (secrets.token_hex(12), mailbox, same, collection, query, every, PENDING, time),
+    )
+    held = "SELECT id FROM subscriptions WHERE mailbox = ? AND collection = ? AND query = ?"
+    return str(db.execute(held, (same, collection, query)).fetchone()[0])
 
 
 def _count(db: sqlite3.Connection, where: str, *values: str | float) -> int:

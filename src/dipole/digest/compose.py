@@ -1,0 +1,151 @@
+"""The mails: a digest, and the one that asks for confirmation. Text and HTML, dated, everything from outside escaped.
+
+What a digest says depends on the subscription, the period and the documents alone, and so does its Message-ID: composed again it is
+the same mail, which servers and readers that see it twice can tell.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from importlib import resources
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from dipole.core.extras import need
+from dipole.digest.links import LIFETIME, Links
+from dipole.digest.settings import MailSettings
+from dipole.digest.store import ACTIVE, Subscription
+from dipole.search.documents import Document
+
+_TEXT = 400  # characters of a document's text
+_NAMES = 6  # authors named
+_SUBJECT = 80  # characters of a query in a subject
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What one subscriber gets in one period. ``why``: beside each document, in words; ``more`` were near too but did not fit."""
+
+    subscription: Subscription
+    period: str
+    day: datetime.date
+    documents: Sequence[Document]
+    why: Sequence[str]
+    more: int = 0
+    note: str = ""
+
+    @property
+    def content(self) -> str:
+        """sha256 of the documents' ids and contents: equal content, equal mail."""
+        return hashlib.sha256(json.dumps([[d.id, d.hash] for d in self.documents]).encode()).hexdigest()
+
+
+def digest_message(digest: Digest, settings: MailSettings, links: Links, moment: datetime.datetime) -> EmailMessage:
+    """The digest as a mail. One click, or one POST by the reader's program (RFC 8058), unsubscribes."""
+    leave = links.unsubscribe(digest.subscription.id)
+    one, topic = len(digest.documents) == 1, _short(digest.subscription.topic, _SUBJECT)
+    what = f"trending, {'one is' if one else f'{len(digest.documents)} are'} new"
+    if digest.subscription.query:
+        what = f"{'One' if one else len(digest.documents)} new near {topic}"
+    message = _begun(settings, digest.subscription, f"{what[0].upper()}{what[1:]} · {digest.day.isoformat()}", moment)
+    unique = hashlib.sha256(json.dumps([digest.subscription.id, digest.period, digest.content]).encode()).hexdigest()[:32]
+    message["Message-ID"] = f"<{unique}@{_domain(settings)}>"
+    message["List-ID"] = f"<digest.{_domain(settings)}>"
+    message["List-Unsubscribe"] = f"<{leave}>"
+    message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    entries = [
+        {
+            "title": _line(d.title) or _short(_line(d.text), 100),
+            "text": _short(_line(d.text), _TEXT) if d.title else "",
+            "authors": ", ".join(map(_line, d.authors[:_NAMES]))
+            + (f" and {len(d.authors) - _NAMES} more" if len(d.authors) > _NAMES else ""),
+            "date": d.date.isoformat() if d.date else "",
+            "page": page_of(links.base_url, d.id, digest.subscription.collection),
+            "source": d.url if urlsplit(d.url).scheme in ("http", "https") and not set(d.url) & set(' \r\n\t<>"') else "",
+            "why": why,
+        }
+        for d, why in zip(digest.documents, digest.why, strict=True)
+    ]
+    found = search_of(links.base_url, digest.subscription)
+    return _written(message, "digest", digest=digest, topic=digest.subscription.topic, entries=entries, leave=leave, found=found)
+
+
+def confirmation_message(
+    subscription: Subscription, every: str, settings: MailSettings, links: Links, moment: datetime.datetime
+) -> EmailMessage:
+    """Asks the owner of an address whether it was they who subscribed; says so where they already are."""
+    held = subscription.state == ACTIVE and subscription.every == every
+    subject = "You are already subscribed to" if held else "Confirm your subscription to"
+    message = _begun(settings, subscription, f"{subject} {_short(subscription.topic, _SUBJECT)}", moment)
+    message["Message-ID"] = f"<{hashlib.sha256(f'{subscription.id} {moment.timestamp()}'.encode()).hexdigest()[:32]}@{_domain(settings)}>"
+    values = {"confirm": links.confirm(subscription.id, every), "leave": links.unsubscribe(subscription.id)}
+    days = max(1, round((links.lifetime or LIFETIME) / 86400))
+    return _written(message, "confirm", topic=subscription.topic, every=every, held=held, site=links.base_url, days=days, **values)
+
+
+def page_of(base_url: str, id: str, collection: str = "") -> str:
+    """The address of a document's page.
+
+    >>> page_of("https://papers.example.org", "arxiv:2406/1", "ml")
+    'https://papers.example.org/item?id=arxiv%3A2406%2F1&collection=ml'
+    """
+    return f"{base_url}/item?{urlencode({'id': id} | ({'collection': collection} if collection else {}))}"
+
+
+def search_of(base_url: str, subscription: Subscription) -> str:
+    """The address of the page that shows what a subscription is about."""
+    asked = {"q": subscription.query} if subscription.query else {}
+    asked |= {"collection": subscription.collection} if subscription.collection else {}
+    return f"{base_url}/{'find' if subscription.query else 'trending'}{f'?{urlencode(asked)}' if asked else ''}"
+
+
+def _begun(settings: MailSettings, subscription: Subscription, subject: str, moment: datetime.datetime) -> EmailMessage:
+    message = EmailMessage(policy=SMTP.clone(cte_type="7bit"))
+    message["From"] = settings.sender
+    message["To"] = subscription.address
+    message["Subject"] = subject
+    message["Date"] = format_datetime(moment)
+    message["Auto-Submitted"] = "auto-generated"
+    return message
+
+
+def _written(message: EmailMessage, name: str, **values: Any) -> EmailMessage:
+    message.set_content(_template(f"{name}.txt").render(values).strip() + "\n")
+    message.add_alternative(_template(f"{name}.html").render(values), subtype="html")
+    if message.is_multipart():  # a boundary that is the same each time
+        message.set_boundary(hashlib.sha256(str(message["Message-ID"]).encode()).hexdigest()[:32])
+    return message
+
+
+@functools.cache
+def _template(name: str) -> Any:
+    jinja = need("jinja2", "serve", "a mail")
+    folder = resources.files("dipole.digest").joinpath("templates")
+    loader = jinja.FunctionLoader(lambda asked: folder.joinpath(f"{asked}.jinja").read_text(encoding="utf-8"))
+    environment = jinja.Environment(
+        loader=loader, autoescape=name.endswith(".html"), undefined=jinja.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(name)
+
+
+def _domain(settings: MailSettings) -> str:
+    return settings.address.rpartition("@")[2]
+
+
+def _line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _short(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    cut = text[: limit - 1]
+    return f"{cut.rpartition(' ')[0] or cut}…"

@@ -1,0 +1,43 @@
+"""A folder's digests, opened: where they are kept, how their links are signed, how their mail leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dipole.digest import settings, spool
+from dipole.digest.links import Links, secret
+from dipole.digest.settings import MailSettings
+from dipole.digest.signup import Signup
+from dipole.digest.smtp import Mailer
+from dipole.digest.store import Store
+
+STATE = "state"
+
+
+@dataclass(frozen=True)
+class Office:
+    """What the command and the served page work with."""
+
+    store: Store
+    links: Links
+    settings: MailSettings
+
+    @staticmethod
+    def open(folder: Path, config: Path | None = None) -> Office:
+        """The office of ``folder``, made where there was none. Raises UsageError and DataError for settings that are wrong."""
+        known = settings.read(folder / STATE, config)
+        store = Store(folder / STATE)
+        return Office(store, Links(secret(store.folder), known.base_url), known)
+
+    @property
+    def desk(self) -> Signup:
+        """Where people sign up and leave."""
+        return Signup(self.store, self.links)
+
+    def flush(self) -> tuple[int, int]:
+        """Send the confirmations that wait; how many left, and how many wait still. Without an SMTP server all wait."""
+        if not self.settings.sends:
+            return 0, len(spool.waiting(self.store))
+        with Mailer(self.settings) as mailer:
+            return spool.flush(self.store, self.settings, self.links, mailer)

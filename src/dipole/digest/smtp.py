@@ -1,0 +1,164 @@
+"""One SMTP server, spoken to so that after every step it is known whether a mail may have left."""
+
+from __future__ import annotations
+
+import contextlib
+import smtplib
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.policy import SMTP
+from types import TracebackType
+
+from dipole.core.errors import DipoleError
+from dipole.digest.settings import MailSettings
+
+ACCEPTED, TEMPORARY, PERMANENT, UNKNOWN, WITHDRAWN = ("accepted", "temporary", "permanent", "unknown", "withdrawn")
+_WIRE = SMTP.clone(cte_type="7bit")  # what every server takes
+
+
+class TransportError(DipoleError):
+    """The server, or how it was configured, is at fault, and no mail to anybody would get through."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a mail. ``reached``: the server was there to answer."""
+
+    outcome: str
+    reply: str = ""
+    reached: bool = True
+
+    @property
+    def policy(self) -> bool:
+        """Whether the refusal says something of the sender, not of the recipient (X.7.X of RFC 3463)."""
+        return self.reply.partition(" ")[2].startswith("5.7.")
+
+
+class Mailer:
+    """A connection that is opened when needed, kept for the next mail, and closed at the end of the block."""
+
+    def __init__(self, settings: MailSettings, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.settings = settings
+        self._sleep = sleep
+        self._server: smtplib.SMTP | None = None
+
+    def __enter__(self) -> Mailer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close(politely=kind is None)
+
+    def send(self, message: EmailMessage, to: str, leaving: Callable[[], bool], back: Callable[[Answer], None]) -> Answer:
+        """Send, and on temporary failures try again, waiting twice as long each time.
+
+        ``leaving`` is asked before anything of the body is sent, and may withdraw the mail; ``back`` hears of each temporary failure.
+        Raises TransportError for a wrong certificate, login or sender.
+        """
+        pause = self.settings.pause
+        for attempt in range(self.settings.retries + 1):
+            answer = self._once(message, to, leaving)
+            if answer.outcome != TEMPORARY:
+                return answer
+            back(answer)
+            self._close()
+            if attempt < self.settings.retries:
+                self._sleep(pause)
+                pause *= 2
+        return answer
+
+    def _once(self, message: EmailMessage, to: str, leaving: Callable[[], bool]) -> Answer:
+        try:
+            server = self._open()
+            code, reply = server.mail(self.settings.address)
+            if code >= 500:
+                raise TransportError(
+                    f"{self._name} refuses the sender {self.settings.address}: {_said(code, reply)}; look at `from` and user"
+                )
+            if code < 400:
+                code, reply = server.rcpt(to)
+            if code >= 400:
+                server.rset()
+                return Answer(PERMANENT if code >= 500 else TEMPORARY, _said(code, reply))
+        except (OSError, smtplib.SMTPException) as error:
+            self._close()
+            return Answer(TEMPORARY, _reason(error), reached=isinstance(error, smtplib.SMTPResponseException))
+        if not leaving():
+            with contextlib.suppress(OSError, smtplib.SMTPException):
+                server.rset()
+            return Answer(WITHDRAWN)
+        body = message.as_bytes(policy=_WIRE).replace(b"\r\n.", b"\r\n..")
+        try:
+            code, reply = server.docmd("DATA")
+            if code != 354:
+                return Answer(PERMANENT if code >= 500 else TEMPORARY, _said(code, reply))
+        except (OSError, smtplib.SMTPException) as error:
+            return Answer(TEMPORARY, _reason(error))  # nothing of the body was sent
+        try:
+            server.send(body + b".\r\n" if body.endswith(b"\r\n") else body + b"\r\n.\r\n")
+            code, reply = server.getreply()
+        except (OSError, smtplib.SMTPException) as error:
+            self._close()
+            return Answer(UNKNOWN, _reason(error))
+        outcome = ACCEPTED if code == 250 else PERMANENT if code >= 500 else TEMPORARY
+        return Answer(outcome, _said(code, reply))
+
+    def _open(self) -> smtplib.SMTP:
+        if self._server is None:
+            known, context = self.settings, ssl.create_default_context(cafile=self.settings.ca_file or None)
+            with self._faults():
+                if known.security == "tls":
+                    server: smtplib.SMTP = smtplib.SMTP_SSL(known.host, known.port, timeout=known.timeout, context=context)
+                else:
+                    server = smtplib.SMTP(known.host, known.port, timeout=known.timeout)
+                try:
+                    if known.security == "starttls":
+                        server.starttls(context=context)
+                    server.ehlo_or_helo_if_needed()
+                    if known.user:
+                        server.login(known.user, known.password)
+                except BaseException:
+                    server.close()
+                    raise
+            self._server = server
+        return self._server
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        """What no waiting will cure, as TransportError."""
+        try:
+            yield
+        except ssl.SSLCertVerificationError as error:
+            remedy = "give ca_file if it is your own authority's"
+            raise TransportError(f"{self._name}: its certificate is not to be trusted: {error.verify_message}; {remedy}") from None
+        except smtplib.SMTPNotSupportedError as error:
+            raise TransportError(f"{self._name}: {error}; nothing was sent") from None
+        except smtplib.SMTPResponseException as error:
+            if error.smtp_code < 500:
+                raise
+            raise TransportError(f"{self._name}, user {self.settings.user!r}: {_reason(error)}") from None
+
+    @property
+    def _name(self) -> str:
+        return f"the mail server {self.settings.host}:{self.settings.port}"
+
+    def _close(self, politely: bool = False) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            with contextlib.suppress(OSError, smtplib.SMTPException):
+                if politely:
+                    server.quit()
+            server.close()
+
+
+def _said(code: int, reply: bytes | str) -> str:
+    text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
+    return f"{code} {' '.join(text.split())}"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, smtplib.SMTPResponseException):
+        return _said(error.smtp_code, error.smtp_error)
+    return str(error) or type(error).__name__
