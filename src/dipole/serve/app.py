@@ -9,7 +9,11 @@ from fastapi import FastAPI
 
 from dipole import __version__
 from dipole.search.documents import Embedder
-from dipole.serve.api import health, search
+from dipole.serve import metrics
+from dipole.serve.api import collections, encode, health, items, search
+from dipole.serve.document import describe
+from dipole.serve.guard import login
+from dipole.serve.guard.chain import guard
 from dipole.serve.problems import handle_problems
 from dipole.serve.settings import Settings
 from dipole.serve.shelf import Shelf
@@ -34,10 +38,21 @@ def create_app(settings: Settings, load: Callable[[str], Embedder] | None = None
         yield
         shelf.close()
 
-    app = FastAPI(title="dipole", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.state.settings, app.state.shelf = settings, shelf
-    handle_problems(app)
-    app.include_router(health.router)
-    app.include_router(search.router)
+    about = "Collections of texts, searched by meaning, by words, or by both."
+    app = FastAPI(
+        title="dipole",
+        version=__version__,
+        description=about,
+        lifespan=lifespan,
+        docs_url=None,  # its pages run scripts of other sites
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.settings, app.state.shelf, app.state.metrics = settings, shelf, metrics.Metrics(shelf)
+    for module in (search, items, collections, encode, health, metrics, login):
+        app.include_router(module.router)
     # Here page.routes.router and subscribe.router are put in, each by its line.
+    handle_problems(app)
+    describe(app)
+    guard(app, settings, app.state.metrics)
     return app

@@ -40,6 +40,10 @@ class Held:
             return self.collection.search_hybrid(query, self.encoder, k, where)
         return self.collection.search([query], self.encoder, k, where)[0]
 
+    def similar(self, id: str, k: int = 10, where: Filter = EVERYTHING) -> list[Hit] | None:
+        """More like the document ``id``, itself left out; None where there is no such document."""
+        return self.collection.similar(id, k, where) if self.collection.get([id]) else None
+
     def encode(self, texts: Sequence[str], side: str = "queries") -> torch.Tensor:
         """(N, d) float32 vectors of texts by the collection's model. Blocks."""
         return self.encoder.encode(texts, side=side)

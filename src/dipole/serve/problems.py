@@ -1,22 +1,21 @@
-"""Errors as problem documents (RFC 9457): what was wrong and what to do, never a trace, a path or what was sent."""
+"""Errors as problem documents (RFC 9457): what was wrong and what to do, never a trace or a path of the server."""
 
 from __future__ import annotations
 
 import http
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from dipole.core.errors import UnknownNameError
+from dipole.serve.api.asked import NotModifiedError
 from dipole.serve.shelf import NotReadyError
 
 MEDIA = "application/problem+json"
-log = logging.getLogger("dipole.serve")
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> JSONResponse:
@@ -42,10 +41,10 @@ def handle_problems(app: FastAPI) -> None:
     def unknown(request: Request, error: UnknownNameError) -> JSONResponse:
         return problem(404, str(error))
 
+    @app.exception_handler(NotModifiedError)
+    def known(request: Request, error: NotModifiedError) -> Response:
+        return Response(status_code=304, headers={"ETag": error.tag, "Cache-Control": "private, no-cache"})
+
     @app.exception_handler(NotReadyError)
     def not_ready(request: Request, error: NotReadyError) -> JSONResponse:
         return problem(503, str(error), {"Retry-After": "2"})
-
-    @app.exception_handler(Exception)
-    def broken(request: Request, error: Exception) -> JSONResponse:
-        return problem(500, "the server failed at this request; its log says why")

@@ -31,6 +31,7 @@ def serve(settings: Settings) -> None:
     uvicorn = need("uvicorn", "serve", "dipole serve")
     need("fastapi", "serve", "dipole serve")
     from dipole.serve.app import create_app
+    from dipole.serve.guard.slow import protocol
 
     def stop() -> None:
         server.should_exit = True
@@ -44,6 +45,9 @@ def serve(settings: Settings) -> None:
         server_header=False,
         proxy_headers=bool(settings.proxies),
         forwarded_allow_ips=list(settings.proxies),
+        http=protocol(settings.header_seconds),
+        ws="none",
+        limit_concurrency=settings.connections,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
     )
     server = uvicorn.Server(config)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
+from urllib.parse import urlsplit
 
 from dipole.core.errors import ParameterError, UsageError
 
@@ -35,28 +37,33 @@ class Settings:
     rate: float = 50.0
     burst: int = 200
     concurrency: int = 128
+    connections: int = 1000
     request_seconds: float = 30.0
     header_seconds: float = 10.0
     body_seconds: float = 20.0
     shutdown_seconds: float = 30.0
     reload_seconds: float = 1.0
     max_body_bytes: int = 1_000_000
-    max_url_bytes: int = 16_384
-    max_query_chars: int = 2_000
-    max_k: int = 100
-    max_page: int = 100
-    max_texts: int = 64
-    max_text_chars: int = 10_000
+
+    # What the OpenAPI document promises; the same for every server.
+    max_url_bytes: ClassVar[int] = 16_384
+    max_query_chars: ClassVar[int] = 2_000
+    max_k: ClassVar[int] = 100
+    max_page: ClassVar[int] = 100
+    max_texts: ClassVar[int] = 64
+    max_text_chars: ClassVar[int] = 10_000
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ParameterError("serve", "port", "from 0 (any that is free) to 65535", self.port)
         if self.rate < 0 or (self.rate and self.burst < 1):
             raise ParameterError("serve", "rate", "at least 0, with a burst of at least 1", (self.rate, self.burst))
-        whole = ("concurrency", "max_body_bytes", "max_url_bytes", "max_query_chars", "max_k", "max_page", "max_texts", "max_text_chars")
-        for name in (*whole, "request_seconds", "header_seconds", "body_seconds", "shutdown_seconds", "reload_seconds"):
+        seconds = ("request_seconds", "header_seconds", "body_seconds", "shutdown_seconds", "reload_seconds")
+        for name in ("concurrency", "connections", "max_body_bytes", *seconds):
             if not getattr(self, name) > 0:
                 raise ParameterError("serve", name, "above 0", getattr(self, name))
+        if self.base_url and (urlsplit(self.base_url).scheme not in ("http", "https") or not urlsplit(self.base_url).hostname):
+            raise ParameterError("serve", "base_url", "an http or https address, such as https://papers.example.org", self.base_url)
         key = self.api_key
         if key and (len(key) < _KEY_LENGTH or not key.isascii() or not key.isprintable() or " " in key):
             rule = f"the API key must be at least {_KEY_LENGTH} printable ASCII characters without spaces"
@@ -72,6 +79,19 @@ class Settings:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether people reach the server by https."""
+        return self.base_url.startswith("https://")
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The Host names answered to; empty for all. On loopback a page of another name, made to lead here, must not be."""
+        if not self.on_loopback:
+            return frozenset()
+        outside = {urlsplit(self.base_url).hostname or ""} - {""}
+        return frozenset({"localhost", "127.0.0.1", "::1", self.host.strip("[]"), *outside})
 
     @property
     def state_folder(self) -> Path:

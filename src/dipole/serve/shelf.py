@@ -66,6 +66,16 @@ class Shelf:
             raise UnknownNameError("collection", name, held)
         return found
 
+    def all(self) -> list[Held]:
+        """Every collection, in alphabetical order."""
+        return [held for _, held in sorted(self._held.items())]
+
+    @property
+    def encoded(self) -> dict[str, int]:
+        """What the models did: ``batches``, and texts whose vectors were remembered (``hits``) or not (``misses``)."""
+        models = list(self._encoders.values())
+        return {name: sum(getattr(model, name) for model in models) for name in ("batches", "hits", "misses")}
+
     def open(self) -> None:
         """Open every collection and its model. Raises what makes one impossible to serve, with its name."""
         for name, folder in self._folders().items():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
 from dipole.search.documents import Document, Hit
+from dipole.serve.settings import Settings
 
 
 class Item(BaseModel):
@@ -47,6 +48,59 @@ class Results(BaseModel):
     collection: str
     version: str = Field(description="Which commit of the collection answered.")
     note: str = Field(default="", description="Said where nothing could be found, for example in an empty collection.")
+
+
+class Page(BaseModel):
+    """A part of a list."""
+
+    items: list[Item]
+    total: int = Field(description="Documents that meet the filter.")
+    offset: int
+    limit: int
+    next: str | None = Field(description="The address of what comes after; none at the end.")
+    collection: str
+    version: str = Field(description="Which commit of the collection answered; a later one may shift the parts of a list.")
+
+
+class Shown(BaseModel):
+    """A collection that is served."""
+
+    name: str
+    rows: int
+    model: str = Field(description="The name of the model whose vectors these are.")
+    dimension: int = Field(description="Of its vectors; 0 while it is empty.")
+    vectors: list[str] = Field(description="What an item has vectors of: body, title, tokens.")
+    commit: int
+    made: str = Field(description="When that was committed, UTC.")
+    version: str
+    approximate: bool = Field(description="Whether an approximate index answers by meaning.")
+    recall: float | None = Field(description="The recall@10 measured for that index.")
+
+
+class Collections(BaseModel):
+    """What is served; the first is asked where a request names none."""
+
+    collections: list[Shown]
+
+
+_Text = Annotated[str, Field(min_length=1, max_length=Settings.max_text_chars)]
+
+
+class Texts(BaseModel):
+    """Texts to encode."""
+
+    model_config = {"extra": "forbid"}
+
+    texts: list[_Text] = Field(min_length=1, max_length=Settings.max_texts)
+    side: Literal["queries", "keys"] = Field(default="queries", description="What the texts are to the model.")
+
+
+class Vectors(BaseModel):
+    """One vector a text, in their order."""
+
+    vectors: list[list[float]]
+    model: str
+    dimension: int
 
 
 class Health(BaseModel):

@@ -1,1 +1,1 @@
-"""What stands before every address: keys, hosts, headers, limits, rates. Each is one ASGI middleware."""
+"""What stands before every address: keys, hosts, headers, limits, rates. Each is one ASGI application around the next."""

@@ -1,0 +1,90 @@
+"""What requests have in common: parameters with their bounds, the collection asked for, filters, and answers already known."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Depends, HTTPException, Query, Request, Response
+from pydantic import BeforeValidator
+
+from dipole.core.errors import UsageError
+from dipole.search.filters import Filter, parse_fields
+from dipole.serve.held import Held
+from dipole.serve.settings import Settings
+
+_WORD = 200  # characters of a tag, an author, a field, a collection's name
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def _day(value: Any) -> Any:
+    if isinstance(value, str) and not _DAY.fullmatch(value):
+        raise ValueError("write a day as 2026-11-25")
+    return value
+
+
+Day = Annotated[datetime.date, BeforeValidator(_day)]
+Text = Annotated[str, Query(max_length=_WORD)]
+K = Annotated[int, Query(description="How many answers.", ge=1, le=Settings.max_k)]
+
+
+def asked_collection(
+    request: Request,
+    collection: Annotated[str, Query(description="Which collection; by default the first.", max_length=_WORD)] = "",
+) -> Held:
+    """The commit that answers this request, from its beginning to its end."""
+    found: Held = request.app.state.shelf.get(collection)
+    return found
+
+
+def asked_filter(
+    after: Annotated[Day | None, Query(description="Only from this day on.")] = None,
+    before: Annotated[Day | None, Query(description="Only up to this day.")] = None,
+    tag: Annotated[list[Text], Query(description="Only with all of these tags.", max_length=20)] = [],  # noqa: B006
+    author: Annotated[str, Query(description="Only by this author, written as in the collection.", max_length=_WORD)] = "",
+    min_votes: Annotated[int, Query(description="Only with so many votes of the collection.", ge=0, le=10**9)] = 0,
+    field: Annotated[list[Text], Query(description="Only where the metadata has name=value.", max_length=20)] = [],  # noqa: B006
+) -> Filter:
+    """Which documents count."""
+    try:
+        fields = parse_fields(field)
+    except UsageError:
+        raise HTTPException(422, "field: write name=value, for example venue=ACL") from None
+    return Filter(after=after, before=before, tags=tuple(tag), author=author, min_votes=min_votes, fields=fields)
+
+
+Asked = Annotated[Held, Depends(asked_collection)]
+Where = Annotated[Filter, Depends(asked_filter)]
+
+
+class NotModifiedError(Exception):
+    """Whoever asks has this answer already."""
+
+    def __init__(self, tag: str) -> None:
+        super().__init__(tag)
+        self.tag = tag
+
+
+def unless_known(request: Request, response: Response, held: Held, votes: Mapping[str, int] | None = None) -> None:
+    """Mark the answer with an ETag. Raises NotModifiedError where the client has it.
+
+    An answer is the same as long as the address, the commit, the votes given meanwhile and the day (for trending) are.
+    """
+    day = datetime.datetime.now(datetime.UTC).date().isoformat()
+    said = (request.url.path, request.url.query, held.name, held.version, day, sorted((votes or {}).items()))
+    tag = f'W/"{hashlib.sha256(repr(said).encode()).hexdigest()[:24]}"'
+    known = [one.strip() for one in request.headers.get("if-none-match", "").split(",")]
+    if tag in known or tag.removeprefix("W/") in known or "*" in known:
+        raise NotModifiedError(tag)
+    response.headers["ETag"] = tag
+    response.headers["Cache-Control"] = "private, no-cache"
+
+
+def votes_given(request: Request, held: Held) -> Mapping[str, int]:
+    """Id -> votes given on the page, which count together with the collection's own."""
+    desk = getattr(request.app.state, "desk", None)
+    found: Mapping[str, int] = {} if desk is None else desk.state.votes(held.name)
+    return found

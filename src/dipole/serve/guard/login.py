@@ -1,0 +1,77 @@
+"""The form that asks people for the key."""
+
+from __future__ import annotations
+
+import html
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from dipole.serve.guard.key import COOKIE, DAYS, Sessions
+from dipole.serve.guard.rate import Buckets, client
+
+router = APIRouter(include_in_schema=False)
+_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Key needed</title></head>
+<body><main>
+<h1>This collection needs a key</h1>
+<form method="post" action="/login">
+<input type="hidden" name="next" value="{next}">
+<p><label for="key">Key</label> <input id="key" name="key" type="password" autocomplete="current-password" required autofocus></p>
+{said}
+<p><button>Open</button></p>
+</form>
+</main></body>
+</html>
+"""
+_GUESSES = Buckets(rate=0.2, burst=10)
+
+
+@router.get("/login")
+def form(next: str = "/") -> Response:
+    """The form."""
+    return _page(next)
+
+
+@router.post("/login")
+async def enter(request: Request) -> Response:
+    """The right key gives a cookie that lasts 30 days and leads back to where somebody wanted to go."""
+    sent = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=10)
+    key, then = sent.get("key", [""])[0].strip(), sent.get("next", ["/"])[0]
+    settings = request.app.state.settings
+    if settings.api_key:
+        sessions = Sessions(settings.api_key)
+        if not sessions.right(key):
+            slow = _GUESSES.take(client(request.scope)) > 0
+            return _page(then, "Too many wrong keys; wait a minute." if slow else "That is not the key.", 429 if slow else 401)
+    answer = RedirectResponse(_here(then), 303, {"Cache-Control": "no-store"})
+    if settings.api_key:
+        secure = settings.encrypted or request.url.scheme == "https"
+        answer.set_cookie(COOKIE, sessions.new(), max_age=DAYS * 24 * 3600, httponly=True, samesite="lax", secure=secure)
+    return answer
+
+
+@router.post("/logout")
+def leave() -> Response:
+    """Forget the cookie."""
+    answer = RedirectResponse("/login", 303, {"Cache-Control": "no-store"})
+    answer.delete_cookie(COOKIE, httponly=True, samesite="lax")
+    return answer
+
+
+def _here(next: str) -> str:
+    r"""An address of this server, whatever somebody wrote into the link.
+
+    >>> _here("/newest?page=2"), _here("//evil.example"), _here("/\\\\evil.example"), _here("https://evil.example")
+    ('/newest?page=2', '/', '/', '/')
+    """
+    plain = next.startswith("/") and not next.startswith("//") and "\\" not in next and next.isprintable()
+    return next if plain else "/"
+
+
+def _page(next: str, said: str = "", status: int = 200) -> Response:
+    shown = f'<p role="alert">{html.escape(said)}</p>' if said else ""
+    content = _PAGE.format(next=html.escape(_here(next), quote=True), said=shown)
+    return HTMLResponse(content, status, {"Cache-Control": "no-store"})
