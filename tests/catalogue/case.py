@@ -93,7 +93,12 @@ def described(pairs: Pairs, labels: torch.Tensor) -> Pairs:
 def paired(pairs: Pairs, labels: torch.Tensor) -> Pairs:
     """With a second class of each row, whose items are its positives; neither class is negative."""
     partner = labels ^ 1
-    return replace(pairs, positive=Match(partner, labels), duplicates=(Match(labels, labels),), rows={"label": labels, "partner": partner})
+    return replace(
+        pairs,
+        positive=Match(partner, labels, others_only=True),
+        duplicates=(Match(labels, labels),),
+        rows={"label": labels, "partner": partner},
+    )
 
 
 def itself(q: torch.Tensor, labels: torch.Tensor, ring: Ring) -> Pairs:

@@ -321,7 +321,7 @@ def test_the_hardest_negative_alone_at_a_low_temperature_is_a_hinge():
 def two_classes(labels, partner, z):
     pairs = Pairs.labelled(z, labels)
     known = {"label": labels, "partner": partner}
-    return replace(pairs, positive=Match(partner, labels), duplicates=(Match(labels, labels),), rows=known)
+    return replace(pairs, positive=Match(partner, labels, others_only=True), duplicates=(Match(labels, labels),), rows=known)
 
 
 def test_class_gated_by_loops():

@@ -181,6 +181,9 @@ def test_a_second_class_gives_positives_and_neither_class_repels() -> None:
     meta = {**batch.meta, "queries.partner": torch.tensor([1, 0, 0, 2, 1])}
     pairs = views.pairs({"queries": torch.randn(5, 4)}, meta, Dot())
     assert matrix(pairs) == ["  ++.", "+ ...", "++  .", "..  +", "..++ "]
+    assert pairs.positives_per_row().tolist() == [2, 1, 2, 1, 2]
+    alone = views.pairs({"queries": torch.randn(5, 4)}, {**meta, "queries.partner": torch.tensor([1, 1, 0, 0, 2])}, Dot())
+    assert alone.positives_per_row().tolist() == [2, 2, 2, 2, 0]  # an item whose second class holds nobody else
     assert [views(rows).meta["queries.partner"].tolist() for _ in range(9)] != [batch.meta["queries.partner"].tolist()] * 9
     others = ClassPairs(partner="other")
     for _ in range(9):

@@ -109,7 +109,10 @@ class Match:
         ordered = self.cols[:n_cols].sort().values
         mine = self.rows[rows].contiguous()
         found = torch.searchsorted(ordered, mine, right=True) - torch.searchsorted(ordered, mine)
-        return (found - int(self.others_only)) * (mine >= 0)
+        if self.others_only:
+            here = torch.arange(rows.start, rows.stop, device=mine.device)
+            found = found - ((here < n_cols) & (self.cols[here.clamp(max=len(self.cols) - 1)] == mine)).long()
+        return found * (mine >= 0)
 
     def flipped(self) -> Match:
         return Match(self.cols, self.rows, self.others_only)

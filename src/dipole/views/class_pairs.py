@@ -46,7 +46,7 @@ class ClassPairs:
         pairs = self._plain().pairs(sides, meta, score)
         return replace(
             pairs,
-            positive=Match(partner, labels),
+            positive=Match(partner, labels, others_only=True),
             duplicates=(*pairs.duplicates, Match(labels, labels)),
             rows={**pairs.rows, "label": labels, "partner": partner},
         )
