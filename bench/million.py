@@ -65,12 +65,11 @@ def main() -> int:
     return 0
 
 
-def make(asked: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Encode the paragraphs, draw the items."""
+def encode(asked: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """The vectors of real texts, and how long they took."""
     from dipole.modality.text.load import load_encoder
 
-    file = next((asked.data / "text" / "classic_books").glob("*.xz"))
-    with lzma.open(file, "rt", encoding="utf-8") as lines:
+    with lzma.open(asked.data / "text" / "classic_books" / "paragraphs.txt.xz", "rt", encoding="utf-8") as lines:
         texts = [line.strip()[:200] for _, line in zip(range(SEEDS + QUERIES), lines, strict=False)]
     encoder = load_encoder("minilm")
     encoder.encode(texts[:64])
@@ -78,9 +77,23 @@ def make(asked: argparse.Namespace, work: Path) -> dict[str, Any]:
     vectors = encoder.encode(texts, side="keys")
     seconds = time.perf_counter() - began
     tokens = encoder.tokenizer(texts, truncation=True, max_length=encoder.limit)["input_ids"]
-    seeds = vectors[:SEEDS].numpy()
     np.save(work / "queries.npy", vectors[SEEDS:].numpy())
     (work / "texts.json").write_text(json.dumps(texts[:SEEDS]))
+    np.save(work / "seeds.npy", vectors[:SEEDS].numpy())
+    return {
+        "texts": len(texts),
+        "seconds": round(seconds, 2),
+        "texts a second": round(len(texts) / seconds, 1),
+        "tokens a text": round(sum(map(len, tokens)) / len(tokens), 1),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def make(asked: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Encode the paragraphs, draw the items."""
+    if not (work / "encoded.json").exists():
+        (work / "encoded.json").write_text(json.dumps(encode(asked, work)))
+    seeds = np.load(work / "seeds.npy")
     values, axes = np.linalg.eigh(np.cov(seeds.T))
     spread = (axes * np.sqrt(np.maximum(values, 0))).T.astype(np.float32)
     spread *= NOISE / np.sqrt(np.maximum(values, 0).sum())
@@ -96,13 +109,7 @@ def make(asked: argparse.Namespace, work: Path) -> dict[str, Any]:
     made = {
         "from": f"{SEEDS} paragraphs of books, cut to 200 characters, by minilm; noise of {NOISE} times their length, their covariance",
         "queries": f"{QUERIES} paragraphs held out",
-        "encoded": {
-            "texts": len(texts),
-            "seconds": round(seconds, 2),
-            "texts a second": round(len(texts) / seconds, 1),
-            "tokens a text": round(sum(map(len, tokens)) / len(tokens), 1),
-            "threads": torch.get_num_threads(),
-        },
+        "encoded": json.loads((work / "encoded.json").read_text()),
     }
     (work / "made.json").write_text(json.dumps(made))
     return made

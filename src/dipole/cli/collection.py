@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,8 +14,9 @@ def run(
     rollback: Annotated[int, typer.Option(min=0, help="Go back to how it was after this commit.")] = 0,
     delete: Annotated[list[str] | None, typer.Option(help="Take out the document of this id; may be repeated.")] = None,
     compact: Annotated[bool, typer.Option("--compact", help="Write it anew and forget all commits but the last two.")] = False,
-    approximate: Annotated[str, typer.Option(help="Build an approximate index: ivf-sq, ivf-pq, ivf-rq, ivf-flat, ivf-hnsw-sq.")] = "",
+    approximate: Annotated[str, typer.Option(help="Build an approximate index: ivf-rq, ivf-sq, ivf-pq, ivf-flat, ivf-hnsw-sq.")] = "",
     recall: Annotated[float, typer.Option(min=0.0, max=1.0, help="The recall@10 the index must be measured to have.")] = 0.95,
+    queries: Annotated[Path | None, typer.Option(help="A file of texts as people ask them, to measure that recall with.")] = None,
     duplicates: Annotated[float, typer.Option(min=0.0, max=1.0, help="List groups of documents at least this near (cosine).")] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
@@ -23,7 +24,7 @@ def run(
 
     Example:
       dipole collection papers
-      dipole collection papers --approximate ivf-sq --recall 0.97
+      dipole collection papers --approximate ivf-rq --recall 0.97 --queries asked.txt
       dipole collection papers --rollback 3
     """
     import dataclasses
@@ -38,7 +39,8 @@ def run(
     if compact:
         held = held.compact()
     if approximate:
-        held, built = held.index(approximate, recall, told=lambda text: typer.echo(text, err=True))
+        asked = _asked(queries, held.model) if queries else 200
+        held, built = held.index(approximate, recall, asked, told=lambda text: typer.echo(text, err=True))
         typer.echo(built.text, err=as_json)
     groups = held.near_duplicates(duplicates) if duplicates else []
     commits = held.history()
@@ -53,3 +55,11 @@ def run(
         typer.echo(f"  commit {m.number}  {m.made}  {m.what}, {m.rows} documents")
     for group in groups:
         typer.echo(f"near-duplicates: {', '.join(group)}")
+
+
+def _asked(file: Path, model: str) -> Any:
+    """(N, d) vectors of the texts in a file, as queries of the collection's model."""
+    from dipole.modality.text.load import load_encoder
+    from dipole.rows.open import open_rows
+
+    return load_encoder(model).encode([row["anchor"] for row in open_rows(file)], side="queries")

@@ -109,9 +109,14 @@ class Collection:
         return Collection(self.folder, delete(self.folder, ids))
 
     def index(
-        self, kind: str = "ivf-sq", recall: float = 0.95, queries: int = 200, told: Callable[[str], None] = lambda text: None
+        self, kind: str = "ivf-rq", recall: float = 0.95, queries: int | torch.Tensor = 200, told: Callable[[str], None] = lambda text: None
     ) -> tuple[Collection, approximate.Built]:
-        """With an approximate index whose recall@10 was measured to be at least ``recall``; ``exact=True`` goes round it."""
+        """With an approximate index whose recall@10 was measured to be at least ``recall``; ``exact=True`` goes round it.
+
+        ``queries``: (N, d) vectors of what people ask, which say most; or how many to draw.
+        """
+        if not isinstance(queries, int):
+            self._checked(queries, 1)
         made, built = index(self.folder, kind, recall, queries, told)
         return Collection(self.folder, made), built
 

@@ -10,6 +10,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dipole.core.errors import DataError, UsageError
 from dipole.search import approximate, manifest
 from dipole.search import table as tables
@@ -126,7 +128,9 @@ def delete(folder: Path, ids: Sequence[str]) -> Manifest:
         return _commit(folder, now.next("delete", version=tables.remove(folder, now, sorted(wanted))))
 
 
-def index(folder: Path, kind: str, recall: float, queries: int, told: Callable[[str], None]) -> tuple[Manifest, approximate.Built]:
+def index(
+    folder: Path, kind: str, recall: float, queries: int | torch.Tensor, told: Callable[[str], None]
+) -> tuple[Manifest, approximate.Built]:
     """Build an approximate index and measure it."""
     with manifest.writing(folder):
         now = manifest.read(folder)
@@ -154,7 +158,17 @@ def compact(folder: Path, keep: int) -> Manifest:
         made = now.next("compact", table=name, version=version, index={})
         if now.index:
             table = tables.opened(folder, made)
-            built = approximate.build(folder, table, now.rows, now.index["kind"], now.index["wanted"], now.index["queries"])
+            table.restore()
+            known = now.index
+            built = approximate.build(
+                folder,
+                table,
+                now.rows,
+                known["kind"],
+                known["wanted"],
+                known["queries"],
+                least=known["probes"] if known.get("given") else 1,
+            )
             made = dataclasses.replace(made, version=tables.settled(folder, name, table), index=dataclasses.asdict(built))
         made = _commit(folder, made)
         manifest.forget(folder, made.number - keep + 1)
