@@ -166,6 +166,16 @@ def test_frozen_part(tmp_path: Path) -> None:
     assert said["frozen"].startswith("3 of 4 learned tensors get no gradient: words.weight, top.weight, top.bias")
 
 
+def test_frozen_head(tmp_path: Path) -> None:
+    class Headless(Bag):
+        def forward(self, inputs: Mapping[str, torch.Tensor]) -> Encoded:
+            mean = self.words(inputs["ids"]).mean(1)
+            return Encoded(nn.functional.linear(mean, self.top.weight.detach(), self.top.bias.detach()))
+
+    said = alarms(recipe(Headless(), max_steps=61), tmp_path)
+    assert said == {"frozen": said["frozen"]} and said["frozen"].startswith("2 of 3 learned tensors get no gradient: top.weight, top.bias")
+
+
 def test_parts_frozen_on_purpose_are_none(tmp_path: Path) -> None:
     encoder = Bag()
     encoder.top.requires_grad_(False)

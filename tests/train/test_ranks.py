@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dipole.train import checkpoint
 from dipole.train.log import read
 from dipole.train.run import train
 from tests.train.stand_in import recipe
@@ -119,3 +120,51 @@ def test_two_processes_equal_one(tmp_path: Path, micro: int) -> None:
         for name in one:
             torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=2e-5, msg=name)
     assert (tmp_path / "two/checkpoints/step-10/rng-1.safetensors").exists()
+
+
+STOPPING = """
+import torch, torch.distributed as dist
+from dipole.core.errors import DipoleError
+from dipole.train.doctor.watch import Doctor
+from dipole.train.run import train
+from tests.train.stand_in import recipe
+of = recipe(**{settings})
+of.encoder.drop.p = 0.0
+rank = int(__import__("os").environ["RANK"])
+{illness}
+try:
+    train(of, {run!r}, show=False, doctor=Doctor(stop_on=["duplicates"]))
+    said = ""
+except DipoleError as error:
+    said = str(error)
+dist.barrier()  # nobody is left behind in a step
+open({run!r} + f"/said-{{rank}}.txt", "w").write(said)
+open({run!r} + f"/weights-{{rank}}.txt", "w").write(str([float(p.sum()) for p in of.encoder.parameters()]))
+"""
+
+
+def stopped(run: Path, illness: str, **settings: int) -> list[str]:
+    """What each of two processes says when it stops; both have the same weights."""
+    processes(run, 2, STOPPING.format(settings=settings, run=str(run), illness=illness))
+    assert (run / "weights-0.txt").read_text() == (run / "weights-1.txt").read_text()
+    return [(run / f"said-{rank}.txt").read_text() for rank in range(2)]
+
+
+@pytest.mark.parametrize(("steps", "end"), [(40, 22), (21, 21)])  # at the next step, or at once where there is none
+def test_an_alarm_stops_both_processes_after_the_same_step(steps: int, end: int, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    copies = "of.rows[0].rows = of.rows[0].rows[:6] * (len(of.rows[0].rows) // 6)"
+    first, second = stopped(run, copies, batch_size=16, max_steps=steps, save_steps=0)
+    assert f"stopped after step {end} of {steps}: duplicates: " in first and f"step-{end} is saved" in first
+    assert f"stopped after step {end} of {steps}: an alarm of process 0" in second
+    assert [r["step"] for r in read(run / "log.jsonl")] == list(range(1, end + 1))
+    assert checkpoint.steps_in(run) == [end] and (run / f"checkpoints/step-{end}/rng-1.safetensors").exists()
+
+
+def test_what_is_not_finite_on_one_process_stops_both(tmp_path: Path) -> None:
+    """Only the second process meets the NaN; both name the step, and the second names the tensor."""
+    run = tmp_path / "run"
+    breaks = "of.encoder.top.register_forward_hook(lambda m, i, o: o * torch.nan if rank else o)"
+    first, second = stopped(run, breaks, batch_size=8, max_steps=5, save_steps=0)
+    assert "step 1: loss nan" in first and "step 1: loss nan" in second
+    assert "the first bad tensor is the output of encoder.top" in second

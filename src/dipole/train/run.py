@@ -174,12 +174,14 @@ def train(
                 progress.advance(done, record)
                 for alarm in alarms:
                     progress.say(f"warning: {alarm}")
-            halt = halt or (world == 1 and doctor.stops)  # several processes agree on it with the next step's numbers
+            if world == 1 or done == steps:  # else processes agree on it with the next step's numbers
+                halt = halt or total([float(doctor.stops)], world, fabric.device)[0]
             if stop or halt or (step.save_steps and (done % step.save_steps == 0 or done == steps)):
                 save(output, done, encoder, objective, optimizer, recipe, fabric, keep)
             if halt:
+                why = doctor.why or "an alarm of process 0, in its log"
                 raise DipoleError(
-                    f"train: stopped after step {done} of {steps}: {doctor.why}; {ckpt.folder_of(output, done)} is saved; to go on all the "
+                    f"train: stopped after step {done} of {steps}: {why}; {ckpt.folder_of(output, done)} is saved; to go on all the "
                     "same: the same command with --resume and without that alarm in --stop-on"
                 )
             if stop and done < steps:
