@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from dipole.core.errors import UsageError
 from dipole.core.extras import need
-from dipole.modality.hub import model_folder, opened
+from dipole.modality.hub import find, opened
 from dipole.modality.image.pixels import pixels
 
 # The image tower of a model with two towers, by the type its configuration names.
@@ -66,11 +65,8 @@ class Looks:
 
 def open_model(name: str) -> tuple[Any, Looks]:
     """The model in eval mode, and its looks. Raises UsageError and CheckpointError as text models do."""
-    path = Path(name).expanduser()
-    local = bool(name) and path.is_dir()
-    if not local and (path.is_file() or name.startswith((".", "/", "~")) or name.count("/") > 1 or not name):
-        raise UsageError(f"model {name!r}: no such folder; give a model folder, a run folder or a hub id")
-    return opened(name, str(model_folder(path)) if local else name, local, _open)
+    place, local = find(name)
+    return opened(name, place, local, _open)
 
 
 def looks_of(settings: dict[str, Any], config: Any) -> Looks:

@@ -7,7 +7,7 @@ from typing import Any
 from dipole.core.errors import ParameterError, UsageError
 from dipole.core.extras import need
 from dipole.modality.hub import opened
-from dipole.modality.text.load import locate
+from dipole.modality.text.load import PACKAGED, locate
 
 
 def assemble(model: str, pool: str, max_tokens: int, normalize: bool) -> Any:
@@ -61,7 +61,7 @@ def _rebuilt(sentence: Any, modules: list[Any]) -> Any:
 
 def _load(model: str) -> Any:
     place, local = locate(model)
-    return opened(model, place, local, _open, ", or 'minilm', which is packaged")
+    return opened(model, place, local, _open, (PACKAGED,))
 
 
 def _open(place: str, offline: bool) -> Any:

