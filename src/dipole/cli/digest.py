@@ -63,7 +63,7 @@ def run(
     day = date.date() if date else datetime.datetime.now(datetime.UTC).date()
     moment = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     moment = datetime.datetime.combine(day, datetime.time(6), datetime.UTC) if date else moment
-    source = Source(collections, load_encoder)
+    source = Source(collections, load_encoder, lambda name: _votes(folder, name))
     if dry_run:
         if query:
             done = sample(folder, dry_run, source, day, moment, query, collection, config)
@@ -122,3 +122,12 @@ def _send(office: Office, source: Source, day: datetime.date, moment: datetime.d
         typer.echo(problem, err=True)
     if report.failed:
         raise typer.Exit(1)
+
+
+def _votes(folder: Path, name: str) -> dict[str, int]:
+    """Votes given on the served page, which count beside the collection's own."""
+    from dipole.digest.office import STATE
+    from dipole.serve.state import State
+
+    state = folder / STATE
+    return State(state).votes(name or folder.resolve().name) if (state / "page.sqlite").exists() else {}

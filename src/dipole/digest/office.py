@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +25,12 @@ class Office:
     settings: MailSettings
 
     @staticmethod
-    def open(folder: Path, config: Path | None = None) -> Office:
-        """The office of ``folder``, made where there was none. Raises UsageError and DataError for settings that are wrong."""
-        known = settings.read(folder / STATE, config)
+    def open(folder: Path, config: Path | None = None, base_url: str = "") -> Office:
+        """The office of ``folder``, made where there was none. ``base_url`` counts where the settings give none.
+
+        Raises UsageError and DataError for settings that are wrong.
+        """
+        known = settings.read(folder / STATE, config, base_url)
         store = Store(folder / STATE)
         return Office(store, Links(secret(store.folder), known.base_url), known)
 
@@ -35,9 +39,12 @@ class Office:
         """Where people sign up and leave."""
         return Signup(self.store, self.links)
 
-    def flush(self) -> tuple[int, int]:
-        """Send the confirmations that wait; how many left, and how many wait still. Without an SMTP server all wait."""
+    def flush(self, stop: Callable[[], bool] = lambda: False) -> tuple[int, int]:
+        """Send the confirmations that are due; how many left, and how many wait still. Without an SMTP server all wait.
+
+        ``stop`` is asked before each.
+        """
         if not self.settings.sends:
             return 0, len(spool.waiting(self.store))
         with Mailer(self.settings) as mailer:
-            return spool.flush(self.store, self.settings, self.links, mailer)
+            return spool.flush(self.store, self.settings, self.links, mailer, stop)

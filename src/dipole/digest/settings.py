@@ -106,8 +106,11 @@ class MailSettings:
         return dataclasses.replace(self, sender=sender, port=port, base_url=self.base_url.rstrip("/"))
 
 
-def read(state: Path, path: Path | None = None) -> MailSettings:
-    """The settings of ``path``, or of ``mail.toml`` in the state folder, with the environment over it; without either, none is sent."""
+def read(state: Path, path: Path | None = None, base_url: str = "") -> MailSettings:
+    """The settings of ``path``, or of ``mail.toml`` in the state folder, with the environment over it; without either, none is sent.
+
+    ``base_url`` counts where neither gives one.
+    """
     chosen = path or state / FILE
     given: dict[str, Any] = {}
     if chosen.is_file():
@@ -127,7 +130,7 @@ def read(state: Path, path: Path | None = None) -> MailSettings:
         given["password"] = _password(chosen.parent / Path(password_file).expanduser())
     if given.get("ca_file"):
         given["ca_file"] = str(chosen.parent / Path(given["ca_file"]).expanduser())
-    return MailSettings(**given).checked()
+    return MailSettings(**{"base_url": base_url, **given}).checked()
 
 
 def is_loopback(host: str) -> bool:

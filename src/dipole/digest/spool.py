@@ -7,6 +7,7 @@ marks it first, in one transaction, so of two processes one sends it; what a pro
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dipole.digest import store as stored
@@ -42,10 +43,15 @@ def waiting(store: Store, time: float | None = None) -> list[Request]:
     return [Request(number, subscription, every, attempts) for number, subscription, every, attempts in found if subscription is not None]
 
 
-def flush(store: Store, settings: MailSettings, links: Links, mailer: Mailer) -> tuple[int, int]:
-    """Send what is due; how many left, and how many wait still. Raises TransportError, after which what was not sent waits on."""
+def flush(store: Store, settings: MailSettings, links: Links, mailer: Mailer, stop: Callable[[], bool] = lambda: False) -> tuple[int, int]:
+    """Send what is due; how many left, and how many wait still. ``stop`` is asked before each.
+
+    Raises TransportError, after which what was not sent waits on.
+    """
     sent = 0
     for request in waiting(store, stored.now()):
+        if stop():
+            break
         if not _taken(store, request):
             continue
         moment = datetime.datetime.fromtimestamp(round(stored.now()), datetime.UTC)
