@@ -42,3 +42,15 @@ def test_spearman_is_scipys_ties_included() -> None:
     ]
     want = spearmanr((anchors.double() * positives.double()).sum(1).numpy(), grades.numpy()).statistic
     assert METRICS["spearman"](Seen(Given(), rows)) == pytest.approx(want, rel=1e-9)
+
+
+def test_own_negatives_counts_rows_that_beat_each_of_theirs() -> None:
+    one, other = [1.0, 0.0], [0.0, 1.0]
+    rows = [
+        {"anchor": one, "positive": one, "negative": [other, other]},
+        {"anchor": one, "positive": other, "negative": [other, one]},
+        {"anchor": one, "positive": one, "negative": [one]},  # equal is not higher
+    ]
+    assert METRICS["own-negatives"](Seen(Given(), rows)) == pytest.approx(1 / 3)
+    with pytest.raises(DataError, match="no negative"):
+        METRICS["own-negatives"](Seen(Given(), [{"anchor": one, "positive": one}]))

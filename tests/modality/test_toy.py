@@ -109,3 +109,13 @@ def test_scenes_are_drawn_where_their_captions_say_and_their_negatives_are_wrong
     ]
     assert all(same)
     assert Scenes(40, seed=3).fingerprint == Scenes(40, seed=3).fingerprint != Scenes(40, seed=4).fingerprint
+
+
+def test_runs_of_words_tell_who_has_which_colour() -> None:
+    texts = ["a red square and a blue ring", "a blue square and a red ring"]
+    plain, runs = Bag(dropout=0.0), Bag(dropout=0.0, ngrams=2)
+    torch.testing.assert_close(*(plain.encode([text])[0] for text in texts))
+    first, second = (runs.encode([text])[0] for text in texts)
+    assert float(first @ second) < 0.99
+    words = runs.prepare(["a red square"])["words"][0]
+    assert len(words) == 5 and torch.equal(words[:3], plain.prepare(["a red square"])["words"][0])

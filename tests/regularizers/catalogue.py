@@ -20,6 +20,7 @@ from dipole.regularizers import (
     CrossCorrelation,
     CrossEntropy,
     EffectiveRank,
+    FineGrained,
     JointEntropy,
     MeanEntropy,
     Salient,
@@ -38,6 +39,14 @@ def told(vectors):
     return more[:, :5], {"frozen": more, "salient": more[:, 5:8], "attribute": more[:, 8], "neighbours": linked}
 
 
+def tokens_of(vectors):
+    """Three tokens made of a vector, of which every other item has two."""
+    tokens = torch.stack([vectors, vectors.flip(1), vectors.roll(1, dims=1)], dim=1)
+    mask = torch.ones(tokens.shape[:2], dtype=torch.bool)
+    mask[:, 2] = vectors.detach().double().sum(1) > 0
+    return tokens, mask
+
+
 def sides_of(queries, keys, labels):
     """Two sides, item by item, with everything a term may read; items of one label are neighbours."""
     sides = {}
@@ -45,7 +54,7 @@ def sides_of(queries, keys, labels):
     order = torch.where(same, torch.arange(len(labels)), -1)
     for side, vectors in (("queries", queries), ("keys", keys)):
         logits, meta = told(vectors)
-        sides[side] = Encoded(vectors, logits=logits, meta={**meta, "label": labels, "neighbours": order})
+        sides[side] = Encoded(vectors, *tokens_of(vectors), logits=logits, meta={**meta, "label": labels, "neighbours": order})
     return sides
 
 
@@ -55,7 +64,8 @@ class Telling(Bag):
     def forward(self, inputs):
         out = super().forward(inputs)
         logits, meta = told(out.pooled)
-        return replace(out, logits=logits, meta=meta)
+        tokens, mask = tokens_of(out.pooled)
+        return replace(out, tokens=tokens, mask=mask, logits=logits, meta=meta)
 
 
 class Labels(Aligned):
@@ -99,6 +109,7 @@ REGULARIZERS: dict[str, Case] = {
     "cross_entropy": Case(lambda d: CrossEntropy(prior=(5, 4, 3, 2, 1), margin=0.2), ALONE),
     "effective_rank": Case(lambda d: EffectiveRank()),
     "effective_rank, raised": Case(lambda d: EffectiveRank(raised=True)),
+    "fine_grained": Case(lambda d: FineGrained(temperature=0.5), ALONE),
     "joint_entropy": Case(lambda d: JointEntropy(width=1.5)),
     "mean_entropy": Case(lambda d: MeanEntropy()),
     "salient": Case(lambda d: Salient(background=0.5)),

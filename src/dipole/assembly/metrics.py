@@ -35,6 +35,13 @@ class Seen:
         return self._encoded("positive", "keys")
 
     @cached_property
+    def negatives(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(K, d) the rows' own ``negative`` as keys, and (K,) the row each belongs to. Raises DataError where a row has none."""
+        listed = [value if isinstance(value, (list, tuple)) else [value] for value in (self._of(row, "negative") for row in self.rows)]
+        owner = torch.tensor([place for place, some in enumerate(listed) for _ in some])
+        return self.encoder.encode([item for some in listed for item in some], side="keys"), owner
+
+    @cached_property
     def labels(self) -> torch.Tensor:
         """(N,) int64. Raises DataError where the rows have none."""
         return torch.tensor([self._of(row, "label") for row in self.rows])
@@ -114,6 +121,14 @@ def probe_accuracy(seen: Seen) -> float:
     return right / len(labels)
 
 
+def own_negatives(seen: Seen) -> float:
+    """Share of anchors whose positive scores higher than all of the row's own negatives."""
+    first = (seen.anchors * seen.positives).sum(1)
+    items, owner = seen.negatives
+    best = torch.full_like(first, -torch.inf).scatter_reduce(0, owner, (seen.anchors[owner] * items).sum(1), "amax")
+    return float((first > best).double().mean())
+
+
 def spearman(seen: Seen) -> float:
     """Rank correlation of the scores of anchor and positive with the rows' grades (``score``)."""
     scores = (seen.anchors.double() * seen.positives.double()).sum(1)
@@ -137,5 +152,6 @@ METRICS: Mapping[str, Callable[[Seen], float]] = {
     "match-label": match_label,
     "knn-accuracy": knn_accuracy,
     "probe-accuracy": probe_accuracy,
+    "own-negatives": own_negatives,
     "spearman": spearman,
 }

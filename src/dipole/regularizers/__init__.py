@@ -8,6 +8,7 @@ from dipole.regularizers.covariance import Covariance
 from dipole.regularizers.cross_correlation import CrossCorrelation
 from dipole.regularizers.cross_entropy import CrossEntropy
 from dipole.regularizers.effective_rank import EffectiveRank
+from dipole.regularizers.fine_grained import FineGrained
 from dipole.regularizers.joint_entropy import JointEntropy
 from dipole.regularizers.mean_entropy import MeanEntropy
 from dipole.regularizers.salient import Salient
@@ -22,6 +23,7 @@ __all__ = [
     "CrossCorrelation",
     "CrossEntropy",
     "EffectiveRank",
+    "FineGrained",
     "JointEntropy",
     "MeanEntropy",
     "Salient",

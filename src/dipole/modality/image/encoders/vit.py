@@ -40,18 +40,11 @@ class ViT(nn.Module):
     def __post_init__(self) -> None:
         if self.size % self.patch:
             raise ParameterError("image.vit", "patch", f"a divisor of size, {self.size}", self.patch)
-        if self.width % self.heads:
-            raise ParameterError("image.vit", "heads", f"a divisor of width, {self.width}", self.heads)
         count = (self.size // self.patch) ** 2
         self.patches = nn.Conv2d(self.channels, self.width, self.patch, self.patch)
         self.cls = nn.Parameter(torch.randn(self.width) * 0.02)
         self.positions = nn.Parameter(torch.randn(1 + count, self.width) * 0.02)
-        block = nn.TransformerEncoderLayer(
-            self.width, self.heads, 4 * self.width, self.dropout, nn.functional.gelu, batch_first=True, norm_first=True
-        )
-        self.blocks = nn.TransformerEncoder(block, self.depth, nn.LayerNorm(self.width), enable_nested_tensor=False)
-        for layer in self.blocks.layers:  # nn.TransformerEncoder copies one block; each draws weights of its own
-            layer.apply(_fresh)
+        self.blocks = blocks("image.vit", self.width, self.heads, self.depth, self.dropout)
         self.top = nn.Linear(self.width, self.dimension, bias=False)
         self.truncated = Truncation()
 
@@ -84,6 +77,17 @@ class ViT(nn.Module):
     def load(cls, folder: str | Path) -> ViT:
         """What :meth:`save` wrote. Raises CheckpointError where it is not there or broken."""
         return cast(ViT, weights.load(cls, folder, "vit.safetensors", "image.vit"))
+
+
+def blocks(name: str, width: int, heads: int, depth: int, dropout: float = 0.0) -> nn.TransformerEncoder:
+    """Pre-norm blocks, each with weights of its own. Raises ParameterError where heads do not divide the width."""
+    if width % heads:
+        raise ParameterError(name, "heads", f"a divisor of width, {width}", heads)
+    block = nn.TransformerEncoderLayer(width, heads, 4 * width, dropout, nn.functional.gelu, batch_first=True, norm_first=True)
+    stacked = nn.TransformerEncoder(block, depth, nn.LayerNorm(width), enable_nested_tensor=False)
+    for layer in stacked.layers:  # nn.TransformerEncoder copies one block
+        layer.apply(_fresh)
+    return stacked
 
 
 def _fresh(module: nn.Module) -> None:

@@ -1,6 +1,6 @@
 """The smallest encoder that can learn: a hashed bag of words, the mean of its embeddings, one linear layer.
 
-    v = normalise(W dropout(mean_t E[hash(word_t)]))
+    v = normalise(W dropout(mean_t E[hash(word_t)]))      with ``ngrams`` above 1: runs of up to so many words are words too
 
 Shapes: B texts, L words of the longest, d = ``dimension``. torch only; the same hash in every process.
 """
@@ -32,6 +32,7 @@ class Bag(nn.Module):
     buckets: int = at_least(1, 2048, "words share a bucket by chance")
     dropout: float = between(0.0, 0.9, 0.1, "share of numbers set to 0 in train mode")
     normalize: bool = switch(True, "unit length, so that the dot product is the cosine")
+    ngrams: int = at_least(1, 1, "words in a row that count as one, at most; 1: their order does not matter")
 
     def __post_init__(self) -> None:
         self.embedding = nn.Embedding(self.buckets + 1, self.dimension, padding_idx=0)
@@ -40,12 +41,14 @@ class Bag(nn.Module):
         self.truncated = Truncation()
 
     def prepare(self, items: Sequence[Any], side: str = "queries") -> Mapping[str, torch.Tensor]:
-        """``words`` (B, L) int64, 0 where a text is shorter."""
+        """``words`` (B, L) int64, single ones first, 0 where a text is shorter."""
         rows = []
         for place, item in enumerate(items):
             if not isinstance(item, str):
                 raise DataError(f"toy.bag: item {place} of {side} must be a text", value=item)
-            rows.append([zlib.crc32(word.encode()) % self.buckets + 1 for word in item.lower().split()] or [0])
+            said = item.lower().split()
+            runs = [" ".join(said[at : at + n]) for n in range(1, self.ngrams + 1) for at in range(len(said) - n + 1)]
+            rows.append([zlib.crc32(word.encode()) % self.buckets + 1 for word in runs] or [0])
         longest = max(map(len, rows), default=1)
         return {"words": torch.tensor([row + [0] * (longest - len(row)) for row in rows], dtype=torch.int64).view(len(rows), longest)}
 
