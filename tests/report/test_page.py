@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -12,6 +13,9 @@ pytest.importorskip("jinja2")
 pytest.importorskip("plotly")
 
 from dipole.report.diagnose import diagnose, diagnose_files
+from dipole.report.drawing import Picture, scatter
+from dipole.report.page import render
+from dipole.report.verdicts import Verdict
 from tests.browser import Browser
 from tests.report.conftest import Table, rows_of, spread
 
@@ -71,6 +75,36 @@ def test_rows_cannot_become_markup(browser: Browser, page: Path) -> None:
     assert shown.run("return document.querySelectorAll('img').length") == 0
     texts = shown.run("return document.querySelector('#plot-map').data.flatMap(d => d.text || [])")
     assert any("&lt;img" in text for text in texts) and not any("<" in text for text in texts)
+
+
+HOSTILE = "</script><script>window.broken = 1</script><!--<script>"
+
+
+def hostile_page() -> str:
+    """A page whose every text, in markup and in the pictures' data, tries to leave its place."""
+    picture = Picture("map", HOSTILE, HOSTILE, [scatter([0, 1], [0, 1], HOSTILE, text=[HOSTILE, "\u2028"])], {"title": {"text": HOSTILE}})
+    verdict = Verdict(HOSTILE, "ill", 1.0, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    return render({"model": HOSTILE, HOSTILE: HOSTILE}, [verdict], [(HOSTILE, HOSTILE, [picture])], [HOSTILE])
+
+
+def test_no_text_can_end_the_script_it_lies_in() -> None:
+    text = hostile_page()
+    scripts = re.findall(r"<script[^>]*>(.*?)</script>", text, flags=re.DOTALL)
+    assert len(scripts) == 3 and "window.broken" not in scripts[0] + scripts[2]
+    assert "<" not in scripts[1] and "\\u003c/script>" in scripts[1]
+    assert json.loads(scripts[1])["map"]["data"][0]["text"] == [HOSTILE, "\u2028"]  # and yet nothing is lost
+    outside = re.sub(r"<script[^>]*>.*?</script>", "", text, flags=re.DOTALL)
+    assert HOSTILE not in outside and "<!--" not in outside and outside.count("&lt;/script&gt;") >= 10
+
+
+def test_hostile_texts_stay_texts_in_a_browser(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(hostile_page(), encoding="utf-8")
+    shown = browser.open(tmp_path / "page.html")
+    shown.wait(DRAWN)
+    assert shown.run("return window.broken === undefined")
+    assert shown.run("return document.querySelector('h1').textContent") == HOSTILE
+    assert shown.run("return document.querySelector('#plot-map').data[0].name") == HOSTILE
+    assert shown.run("return document.scripts.length") == 3 and shown.complaints() == []
 
 
 def test_cards_tell_status_in_words_and_open(browser: Browser, page: Path) -> None:
