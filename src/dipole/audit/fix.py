@@ -99,14 +99,16 @@ def _clean(source: Source, report: Report, settings: Settings, kinds: Sequence[s
         raise DataError(f"still not clean after {_ROUNDS} rounds", path=target, remedy="audit the data again after dropping by hand")
     lines.sort(key=lambda line: (line["at"], line["row"]))
     dropped = "".join(json.dumps({k: v for k, v in line.items() if k != "at"}, ensure_ascii=False, default=str) + "\n" for line in lines)
+    beside = target.with_name(target.name + ".dropped")
     if dropped:
         (work / "dropped").write_text(dropped, encoding="utf-8")
-        os.replace(work / "dropped", target.with_name(target.name + ".dropped"))
-    if several:
-        folder = current.files[0].parent
-        os.replace(folder, target)
-    else:
-        os.replace(current.files[0], target)
+        os.replace(work / "dropped", beside)
+    try:
+        os.replace(current.files[0].parent if several else current.files[0], target)
+    except BaseException:
+        if dropped:
+            beside.unlink()
+        raise
     return Cleaned(target, len(origin), report.rows, dict(counts), negatives)
 
 

@@ -5,7 +5,7 @@ Memory grows by about 250 bytes a row whatever the texts' length; nothing is com
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from dipole.audit.content import normal
 from dipole.audit.findings import Finding, Report
 from dipole.audit.source import TEXTS, Item, Source, open_source
 from dipole.core.errors import DataError, ParameterError, UsageError
+from dipole.core.extras import need
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,7 @@ class Settings:
 
     ``splits``: name -> file, other parts of the same data; ``against``: evaluation files. ``readers``: encoders whose truncation is
     counted. ``teacher``: an encoder's name and how it encodes; None: nothing is compared by meaning. ``columns``: roles that names do
-    not tell. ``threshold``: Jaccard index from which on rows are nearly the same.
+    not tell. ``threshold``: Jaccard index from which on rows are nearly the same. ``progress``: a bar on stderr.
     """
 
     splits: Mapping[str, str | Path] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Settings:
     columns: str = ""
     header: bool = True
     threshold: float = 0.8
+    progress: bool = False
 
     def __post_init__(self) -> None:
         if not 0.5 <= self.threshold <= 1.0:
@@ -71,7 +73,7 @@ def report_on(source: Source, settings: Settings) -> Report:
     if settings.teacher is not None:
         checks.append(Meaning(*settings.teacher))
     with closing(near):
-        rows = _look(source, checks, empty)
+        rows = _look(source, checks, empty, settings.progress)
         cleaning = Cleaning()
         findings = list(_told(source, checks, cleaning))
     findings += between(held, settings.threshold)
@@ -80,10 +82,10 @@ def report_on(source: Source, settings: Settings) -> Report:
     return Report(rows, findings, notes, cleaning.rows, cleaning.negatives)
 
 
-def _look(source: Source, checks: Sequence[Check], empty: Empty) -> int:
+def _look(source: Source, checks: Sequence[Check], empty: Empty, progress: bool) -> int:
     """Show every check all rows, and those it wants again; the number of rows."""
     rows = 0
-    for block in source.blocks():
+    for block in _shown(source.blocks(), "audit", progress):
         usable = []
         for index, item in enumerate(block, rows):
             if item.problem:
@@ -96,7 +98,7 @@ def _look(source: Source, checks: Sequence[Check], empty: Empty) -> int:
     wanting = [(check, set(check.wants())) for check in checks]
     wanting = [(check, wanted) for check, wanted in wanting if wanted]
     if wanting:
-        _again(source, wanting)
+        _again(_shown(source.blocks(), "look again", progress, rows), wanting)
     return rows
 
 
@@ -110,9 +112,20 @@ def _told(source: Source, checks: Sequence[Check], cleaning: Cleaning) -> Iterat
             told |= {(finding.kind, finding.file, row) for row in finding.rows}
 
 
-def _again(source: Source, wanting: Sequence[tuple[Check, set[int]]]) -> None:
+def _shown(blocks: Iterable[list[Item]], what: str, progress: bool, rows: int | None = None) -> Iterator[list[Item]]:
+    """The blocks, with a bar that counts their rows."""
+    if not progress:
+        yield from blocks
+        return
+    with need("tqdm", "text", "a progress bar").tqdm(desc=what, unit="row", total=rows, leave=False) as bar:
+        for block in blocks:
+            yield block
+            bar.update(len(block))
+
+
+def _again(blocks: Iterable[list[Item]], wanting: Sequence[tuple[Check, set[int]]]) -> None:
     index = 0
-    for block in source.blocks():
+    for block in blocks:
         seen: dict[int, tuple[int, Item, list[tuple[str, str]]]] = {}
         for check, wanted in wanting:
             chosen: list[tuple[int, Item, list[tuple[str, str]]]] = []

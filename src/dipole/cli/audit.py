@@ -58,6 +58,8 @@ def run(
 
 
 def _settings(split: list[str], against: list[Path], encoders: list[str], teacher: str, columns: str, threshold: float) -> Settings:
+    import sys
+
     from dipole.audit.run import Settings
     from dipole.core.errors import UsageError
 
@@ -73,10 +75,10 @@ def _settings(split: list[str], against: list[Path], encoders: list[str], teache
         from dipole.modality.text.lengths import TokenCounts
 
         readers.append(TokenCounts(name, Transformer(model=name)))
-    told = None
+    told, progress = None, sys.stderr.isatty()
     if teacher:
         from dipole.modality.text.load import load_encoder
 
         model = load_encoder(teacher)
-        told = (teacher, lambda texts, side: model.encode(texts, side=side))
-    return Settings(splits, against, readers, told, columns, threshold=threshold)
+        told = (teacher, lambda texts, side: model.encode(texts, side=side, progress=progress))
+    return Settings(splits, against, readers, told, columns, threshold=threshold, progress=progress)

@@ -67,10 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         application(wanted)(args=words, prog_name="dipole")
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except KeyboardInterrupt:
-        print("dipole: interrupted", file=sys.stderr)
-        return 130
+        code = 130
     except DipoleError as error:
         if os.environ.get(_DEBUG):
             raise
@@ -81,7 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"dipole: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
         return 1
-    return 0
+    else:
+        code = 0
+    if code == 130:  # Typer, too, ends with it at Ctrl-C, without a word
+        print("dipole: interrupted", file=sys.stderr)
+    return code
 
 
 def _show_version(asked: bool) -> None:
