@@ -143,7 +143,7 @@ def test_votes_on_the_page_count(folder: Path, tmp_path: Path) -> None:
     State(folder / "state").mark("somebody", "papers", "old-77", "vote", True)
     assert main(["digest", str(folder), "--dry-run", str(tmp_path / "out")]) == 0
     [written] = (tmp_path / "out").iterdir()
-    assert ids(read(written))[0] == "old-77" and "1 vote\n" in read(written).get_body(("plain",)).get_content()
+    assert ids(read(written))[0] == "old-77" and "   1 vote" in read(written).get_body(("plain",)).get_content().splitlines()
 
 
 @pytest.mark.parametrize(
