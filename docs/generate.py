@@ -225,11 +225,24 @@ def language() -> str:
     return "\n".join([*rows, "", f"Sentences of about eight words, lines nobody looked at; {found['date']}. `python -m bench.language`"])
 
 
+def digest() -> str:
+    """What a digest's threshold lets pass, as measured."""
+    if (found := measured("digest")) is None:
+        return ""
+    rows = ["| `share` | false alarms promised | measured | related that pass | documents a mail |", "|---|---|---|---|---|"]
+    for row in found["shares"]:
+        alarms = f"{row['promised']:.2%} | {row['false alarms']:.2%}"
+        rows.append(f"| {row['share']} | {alarms} | {row['recall']:.0%} of {row['related']} | {row['passed a claim']:.1f} |")
+    what = f"SciFact: {found['claims']} claims as queries, {found['before']:,} abstracts before, {found['new']:,} new, {found['model']}"
+    return "\n".join([*rows, "", f"{what}; {found['date']}. `python -m bench.digest`"])
+
+
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"commands": commands, "demo": demo, "engine-short": engine_short},
     "docs/recipes.md": {"recipes": recipes, "tags": tags},
     "docs/evaluate.md": {"kinds": kinds, "suite": suite, "reference": reference, "definitions": definitions},
     "docs/audit.md": {"audit": audit, "language": language},
+    "docs/digest.md": {"digest": digest},
     "docs/doctor.md": {"doctor": doctor},
     "docs/diagnostics.md": {
         "bounds": diagnosing.bounds,

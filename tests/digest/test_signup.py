@@ -159,6 +159,7 @@ def test_leaving_deletes_everything_and_can_be_said_twice(desk: Signup) -> None:
     assert desk.leave(token) is None
     with desk.store.reading() as db:
         assert [db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in ("subscriptions", "spool", "ledger")] == [0, 0, 0]
+    assert not any(b"example" in path.read_bytes() for path in desk.store.folder.iterdir())  # not even in what the file has free
     with pytest.raises(LinkError, match="no more"):
         desk.confirm(confirm, lambda name: 1)
 

@@ -111,6 +111,7 @@ class Store:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
+            db.execute("PRAGMA secure_delete = ON")  # what is forgotten is overwritten
             yield db
         except sqlite3.DatabaseError as error:
             remedy = "look at the room on the disk and the file's rights; restore it from a copy if it is damaged"
