@@ -16,6 +16,8 @@ from dipole.search import table as tables
 
 ORDERS = ("newest", "votes", "trending", "stored")
 GRAVITY = 1.5
+_UNDATED = -(10**6)
+_START = datetime.date(1970, 1, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +34,15 @@ class Listing:
         rows, days, votes = [], [], []
         for batch in tables.scan(table, "", ["date", "votes"], row_ids=True):
             rows.append(batch.column("_rowid").to_numpy().astype(np.int64))
-            days.append(batch.column("date").cast("int32").fill_null(-(10**6)).to_numpy().astype(np.int64))
+            days.append(batch.column("date").cast("int32").fill_null(_UNDATED).to_numpy().astype(np.int64))
             votes.append(batch.column("votes").to_numpy())
         empty = np.zeros(0, np.int64)
         return Listing(*(np.concatenate([empty, *column]) for column in (rows, days, votes)))
+
+    def calendar(self) -> list[tuple[datetime.date, int]]:
+        """The days that have documents, earliest first, and how many each has."""
+        days, counts = np.unique(self.days[self.days != _UNDATED], return_counts=True)
+        return [(_START + datetime.timedelta(days=int(day)), int(count)) for day, count in zip(days, counts, strict=True)]
 
     def ordered(
         self, order: str, today: datetime.date, among: np.ndarray[Any, Any] | None = None, more_votes: dict[int, int] | None = None
@@ -47,7 +54,7 @@ class Listing:
         rows, days, votes = self.rows[kept], self.days[kept], self.votes[kept].astype(np.float64)
         if more_votes:
             votes = votes + np.array([more_votes.get(int(row), 0) for row in rows], np.float64)
-        age = np.maximum((today - datetime.date(1970, 1, 1)).days - days, 0)
+        age = np.maximum((today - _START).days - days, 0)
         keys = {
             "newest": (-votes, -days),
             "votes": (-days, -votes),

@@ -14,6 +14,7 @@ from dipole.serve.api import collections, encode, health, items, search
 from dipole.serve.document import describe
 from dipole.serve.guard import login
 from dipole.serve.guard.chain import guard
+from dipole.serve.page import routes as page
 from dipole.serve.problems import handle_problems
 from dipole.serve.settings import Settings
 from dipole.serve.shelf import Shelf
@@ -51,7 +52,8 @@ def create_app(settings: Settings, load: Callable[[str], Embedder] | None = None
     app.state.settings, app.state.shelf, app.state.metrics = settings, shelf, metrics.Metrics(shelf)
     for module in (search, items, collections, encode, health, metrics, login):
         app.include_router(module.router)
-    # Here page.routes.router and subscribe.router are put in, each by its line.
+    page.install(app, settings)
+    # Here subscribe.router is put in, by its line.
     handle_problems(app)
     describe(app)
     guard(app, settings, app.state.metrics)

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from dipole.core.errors import UnknownNameError
 from dipole.serve.api.asked import NotModifiedError
+from dipole.serve.page.errors import error_page, wants_page
 from dipole.serve.shelf import NotReadyError
 
 MEDIA = "application/problem+json"
@@ -24,27 +25,36 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, 
     return JSONResponse(content, status, {"Cache-Control": "no-store", **(headers or {})}, media_type=MEDIA)
 
 
+def answer(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
+    """The problem as a page where a person asked for one, else as a document."""
+    if wants_page(request):
+        page = error_page(request, status, detail)
+        page.headers.update({"Cache-Control": "no-store", **(headers or {})})
+        return page
+    return problem(status, detail, headers, **more)
+
+
 def handle_problems(app: FastAPI) -> None:
-    """Answer every error of the application's routes with a problem document."""
+    """Answer every error of the application's routes: to programs with a problem document, to people with a page."""
 
     @app.exception_handler(HTTPException)
-    def refused(request: Request, error: HTTPException) -> JSONResponse:
-        return problem(error.status_code, str(error.detail), error.headers)
+    def refused(request: Request, error: HTTPException) -> Response:
+        return answer(request, error.status_code, str(error.detail), error.headers)
 
     @app.exception_handler(RequestValidationError)
-    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    def invalid(request: Request, error: RequestValidationError) -> Response:
         found = [{"in": ".".join(map(str, one["loc"])), "rule": one["msg"]} for one in error.errors()]
         first = f"{found[0]['in']}: {found[0]['rule']}" if found else "the request is not valid"
-        return problem(422, first, errors=found)
+        return answer(request, 422, first, errors=found)
 
     @app.exception_handler(UnknownNameError)
-    def unknown(request: Request, error: UnknownNameError) -> JSONResponse:
-        return problem(404, str(error))
+    def unknown(request: Request, error: UnknownNameError) -> Response:
+        return answer(request, 404, str(error))
 
     @app.exception_handler(NotModifiedError)
     def known(request: Request, error: NotModifiedError) -> Response:
         return Response(status_code=304, headers={"ETag": error.tag, "Cache-Control": "private, no-cache"})
 
     @app.exception_handler(NotReadyError)
-    def not_ready(request: Request, error: NotReadyError) -> JSONResponse:
-        return problem(503, str(error), {"Retry-After": "2"})
+    def not_ready(request: Request, error: NotReadyError) -> Response:
+        return answer(request, 503, str(error), {"Retry-After": "2"})

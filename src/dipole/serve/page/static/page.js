@@ -1,0 +1,188 @@
+// What makes the page quicker; everything here also works without it.
+"use strict";
+(() => {
+  const $ = (selector, within = document) => within.querySelector(selector);
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const status = (text) => { $("#status").textContent = text; };
+  const field = $("#q");
+
+  // -- votes, saved, read -------------------------------------------------------------------------------------------
+  const KINDS = { vote: "Voted", save: "Saved", read: "Marked as read" };
+  const UNDONE = { vote: "Vote taken back", save: "Taken out of saved", read: "Marked as unread" };
+
+  function shown(button, told) {
+    button.value = told.on ? "un" + told.kind : told.kind;
+    button.setAttribute("aria-pressed", String(told.on));
+    if (button.dataset.on) { button.textContent = told.on ? button.dataset.on : button.dataset.off; }
+    if (told.kind === "vote") {
+      const count = told.votes.toLocaleString("en-US");
+      $(".count", button).textContent = count;
+      button.setAttribute("aria-label", button.getAttribute("aria-label").replace(/, [\d,]+ so far$/, `, ${count} so far`));
+    }
+    if (told.kind === "read") { button.closest(".row").classList.toggle("seen", told.on); }
+    status(told.on ? KINDS[told.kind] : UNDONE[told.kind]);
+  }
+
+  async function sent(form, button) {
+    const body = new URLSearchParams(new FormData(form));
+    body.set("do", button.value);
+    button.disabled = true;
+    try {
+      const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/json" } });
+      if (!answer.ok) { throw new Error(String(answer.status)); }
+      shown(button, await answer.json());
+    } catch (error) {
+      status("That did not work; loading the page again.");
+      location.reload();
+    } finally {
+      button.disabled = false;
+      button.focus({ preventScroll: true });
+    }
+  }
+
+  document.addEventListener("submit", (event) => {
+    if (event.target.matches("form.mark") && event.submitter) {
+      event.preventDefault();
+      sent(event.target, event.submitter);
+    }
+  });
+
+  // -- light and dark -----------------------------------------------------------------------------------------------
+  const root = document.documentElement;
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const dark = () => (root.dataset.theme || (system.matches ? "dark" : "light")) === "dark";
+  const turn = $(".theme button");
+  const offered = () => { turn.value = dark() ? "light" : "dark"; };
+  offered();
+  system.addEventListener("change", offered);
+  $(".theme").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const body = new URLSearchParams(new FormData(event.target));
+    body.set("theme", turn.value);
+    root.dataset.theme = turn.value;
+    offered();
+    document.dispatchEvent(new Event("theme"));
+    await fetch(event.target.action, { method: "POST", body, redirect: "manual" });
+  });
+
+  // -- search as you type -------------------------------------------------------------------------------------------
+  // The answer is the page that the form would have led to; its results take the place of what is shown. First without the
+  // nearest sentences, which take longest, then with them once nothing is typed any more. A newer question ends an older one.
+  const WAIT = 140, REST = 420;
+  let asking = null, timer = 0, last = "";
+
+  function address(form) {
+    const url = new URL(form.action);
+    for (const [name, value] of new FormData(form)) { if (value) { url.searchParams.append(name, value); } }
+    return url;
+  }
+
+  function asked() {
+    const narrow = $("#narrow");
+    if (!narrow) { return address(field.form); }
+    const url = address(narrow);
+    url.searchParams.delete("q");
+    if (field.value.trim()) { url.searchParams.set("q", field.value.trim()); }
+    return url;
+  }
+
+  async function look(url, quick) {
+    if (asking) { asking.abort(); }
+    const mine = asking = new AbortController();
+    const from = new URL(url);
+    if (quick) { from.searchParams.set("quick", "1"); }
+    try {
+      const answer = await fetch(from, { signal: mine.signal, headers: { Accept: "text/html" } });
+      if (!answer.ok && answer.status !== 400) { throw new Error(String(answer.status)); }
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (mine.signal.aborted) { return false; }
+      show(page, url);
+      return true;
+    } catch (error) {
+      if (error.name !== "AbortError") { status("The search could not be reached."); }
+      return false;
+    } finally {
+      if (asking === mine) { asking = null; }
+    }
+  }
+
+  function show(page, url) {
+    const live = $("[data-live]"), found = $("[data-live]", page);
+    if (live && found) {
+      live.replaceWith(found);
+      const hidden = $("#narrow input[name=q]");
+      if (hidden) { hidden.value = field.value.trim(); }
+      history.replaceState({ live: true }, "", url);
+    } else {
+      $("#main").replaceWith($("#main", page));
+      all(".tabs [aria-current]").forEach((tab) => tab.removeAttribute("aria-current"));
+      history.pushState({ live: true }, "", url);
+      scrollTo(0, 0);
+    }
+    document.title = page.title;
+    const results = $("#results");
+    status(results && (results.dataset.count || $(".empty", results)?.textContent.trim()) || "");
+  }
+
+  function type(wait) {
+    clearTimeout(timer);
+    const url = asked();
+    if (url.href === last) { return; }
+    timer = setTimeout(async () => {
+      last = url.href;
+      const quick = url.searchParams.has("q") && url.searchParams.get("how") !== "words";
+      if (await look(url, quick) && quick) { timer = setTimeout(() => look(url, false), REST); }
+    }, wait);
+  }
+
+  field.addEventListener("input", () => { if (field.value.trim() || $("[data-live]")) { type(WAIT); } });
+  field.form.addEventListener("submit", (event) => {
+    if ($("[data-live]")) { event.preventDefault(); last = ""; clearTimeout(timer); look(asked(), false); }
+  });
+  document.addEventListener("change", (event) => { if (event.target.closest("#narrow")) { type(0); } });
+  document.addEventListener("submit", (event) => { if (event.target.id === "narrow") { event.preventDefault(); last = ""; type(0); } });
+  addEventListener("popstate", () => location.reload());
+
+  // -- keys ---------------------------------------------------------------------------------------------------------
+  const here = () => $(".row:focus") || document.activeElement?.closest(".row") || $(".row.here") || $(".item.row");
+
+  function move(by) {
+    const rows = all("#results .row"), at = rows.indexOf(here());
+    const next = rows[at < 0 ? (by > 0 ? 0 : rows.length - 1) : Math.min(rows.length - 1, Math.max(0, at + by))];
+    if (!next) { return; }
+    all(".row.here").forEach((row) => row.classList.remove("here"));
+    next.classList.add("here");
+    next.focus({ preventScroll: true });
+    next.scrollIntoView({ block: "nearest" });
+  }
+
+  const press = (selector) => () => { const row = here(); if (row) { $(selector, row)?.click(); } };
+  const dialog = $("#keys");
+  const DEEDS = {
+    "/": () => { field.focus(); field.select(); },
+    j: () => move(1),
+    k: () => move(-1),
+    o: press("a.open, a.source"),
+    v: press("button.vote"),
+    s: press("button[value$=save]"),
+    r: press("button[value$=read]"),
+    m: () => ($("a.like", here() || document) || $("a.like"))?.click(),
+    "?": () => dialog.showModal(),
+  };
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || dialog.open) { return; }
+    const typing = event.target.matches("input, select, textarea, [contenteditable]");
+    if (event.key === "Escape" && event.target === field) { field.blur(); move(0); return; }
+    if (event.key === "Escape") { all(".row.here").forEach((row) => row.classList.remove("here")); }
+    if (typing && !event.target.matches("input[type=checkbox], input[type=radio]")) { return; }
+    const deed = DEEDS[event.key];
+    if (deed && !(event.target.id === "canvas" && event.key !== "/" && event.key !== "?")) { event.preventDefault(); deed(); }
+  });
+  $("[data-keys]").addEventListener("click", (event) => { event.preventDefault(); dialog.showModal(); });
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) { dialog.close(); } });
+
+  // -- choosing a collection ----------------------------------------------------------------------------------------
+  const shelf = $(".shelf");
+  if (shelf) { $("button", shelf).hidden = true; $("select", shelf).addEventListener("change", () => shelf.submit()); }
+})();
