@@ -445,3 +445,21 @@ def test_a_survey_offers_what_is_worth_choosing(tmp_path: Path) -> None:
     assert set(TOPICS) < set(dict(found.tags))
     days = [day for day, _ in found.days]
     assert found.beside(days[1]) == (days[0], days[2]) and found.beside(days[-1] + datetime.timedelta(days=9)) == (days[-1], None)
+
+
+def test_what_nobody_foresaw_is_told_in_a_page_without_its_trace(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a secret of the machine")
+
+    monkeypatch.setattr(Collection, "similar", broken)
+    answer = client.get("/item/p01")
+    assert answer.status_code == 500 and "Something went wrong" in answer.text and "secret" not in answer.text
+
+
+def test_a_page_that_is_as_it_was_is_not_sent_again(client: httpx.Client) -> None:
+    client.get("/help")
+    first = client.get("/newest")
+    again = client.get("/newest", headers={"if-none-match": first.headers["etag"]})
+    assert again.status_code == 304 and again.content == b""
+    client.post("/mark", data={"token": token(first.text), "id": "p00", "do": "save"})
+    assert client.get("/newest", headers={"if-none-match": first.headers["etag"]}).status_code == 200

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from fastapi import Request
-from fastapi.responses import HTMLResponse
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
 
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from dipole.core.errors import DipoleError
 from dipole.serve.page.view import view_without
+
+log = logging.getLogger("dipole.serve")
 
 _HEADINGS = {
     403: "Not from here",
@@ -30,9 +41,29 @@ def wants_page(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "") and (route is None or not getattr(route, "include_in_schema", True))
 
 
-def error_page(request: Request, status: int, message: str) -> HTMLResponse:
+def error_page(request: Request, status: int, message: str) -> Response:
     """The error as a page."""
     heading = _HEADINGS.get(status, "Something went wrong" if status >= 500 else "That cannot be answered")
     said = _SAID.get(status, "Try once more.") if status == 500 or not message or message in _PLAIN else message
     said = said[:1].upper() + said[1:]
     return view_without(request).page("error.html.jinja", status, tab="", code=status, heading=heading, message=said)
+
+
+class PageRoute(APIRoute):
+    """A route of a page: what nobody foresaw is logged, and told in a page."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def answered(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except (HTTPException, RequestValidationError, DipoleError):
+                raise  # said in words by whoever handles problems
+            except Exception:
+                if not wants_page(request):
+                    raise
+                log.exception("%s failed", request.url.path)
+                return await run_in_threadpool(error_page, request, 500, "")
+
+        return answered

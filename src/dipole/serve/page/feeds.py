@@ -11,11 +11,12 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from dipole.search.documents import Document
+from dipole.serve.page.errors import PageRoute
 from dipole.serve.page.excerpt import title_of
 from dipole.serve.page.rendering import environment, web_address, without_control
 from dipole.serve.page.view import Asked, View
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
 _ENTRIES = 40
 _SUMMARY = 2000  # characters
 

@@ -13,12 +13,13 @@ from fastapi.responses import Response
 from dipole.core.errors import UsageError
 from dipole.search.documents import Document, Hit
 from dipole.search.filters import Filter, parse_fields
+from dipole.serve.page.errors import PageRoute
 from dipole.serve.page.excerpt import Span, stems
 from dipole.serve.page.rendering import day
 from dipole.serve.page.rows import SIZE, Row, grouped, pager, rows_of
 from dipole.serve.page.view import Asked, View
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
 _SIMILAR = 8
 _DEEPEST = 10  # pages of answers
 _CHOICES = 12  # tags offered

@@ -8,10 +8,11 @@ from urllib.parse import parse_qsl, urlsplit
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
+from dipole.serve.page.errors import PageRoute
 from dipole.serve.page.view import THEME, Asked
 from dipole.serve.state import KINDS
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
 _FORM = "application/x-www-form-urlencoded"
 _FIELDS = 50
 _DEEDS = {**{kind: (kind, True) for kind in KINDS}, **{f"un{kind}": (kind, False) for kind in KINDS}}
@@ -33,9 +34,6 @@ Form = Annotated[dict[str, str], Depends(form_of)]
 
 def genuine(view: Asked, form: Form) -> dict[str, str]:
     """The form, once it is certain that a page of this site gave it to this visitor. Raises 403 where not."""
-    headers = view.request.headers
-    if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise HTTPException(403, "This form came from another site.")
     if view.fresh:
         raise HTTPException(403, "Your browser sent no cookie of this site. Allow it, go back, load the page again, and try once more.")
     if not view.desk.visitors.genuine(view.visitor, form.get("token", "")):

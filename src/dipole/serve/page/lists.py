@@ -12,11 +12,12 @@ from fastapi.responses import RedirectResponse, Response
 
 from dipole.search.documents import Document
 from dipole.search.filters import Filter
+from dipole.serve.page.errors import PageRoute
 from dipole.serve.page.rendering import day, weekday
 from dipole.serve.page.rows import SIZE, Pager, Row, pager, rows_of
 from dipole.serve.page.view import Asked, View
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
 Page = Annotated[int, Query(ge=1, le=5000)]
 _ENOUGH = 8  # documents that a home page shows at least, of however many days
 _MOST_DAYS = 14

@@ -6,9 +6,10 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from dipole.serve.page.atlas import LEAST
+from dipole.serve.page.errors import PageRoute
 from dipole.serve.page.view import Asked
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 
 @router.get("/map")

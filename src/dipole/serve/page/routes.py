@@ -6,11 +6,12 @@ from fastapi import APIRouter, FastAPI, HTTPException
 from fastapi.responses import Response
 
 from dipole.serve.page import feeds, find, forms, lists, maps
+from dipole.serve.page.errors import PageRoute
 from dipole.serve.page.rendering import assets
 from dipole.serve.page.view import YEAR, Asked, Desk
 from dipole.serve.settings import Settings
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 
 @router.get("/static/{name}")

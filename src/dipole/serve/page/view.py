@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
 from fastapi import Depends, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 
 from dipole.core.errors import UnknownNameError
 from dipole.search.collection import Collection
@@ -178,11 +179,13 @@ class View:
 
     # -- the answer -----------------------------------------------------------------------------------------------------
 
-    def page(self, template: str, status: int = 200, **context: Any) -> HTMLResponse:
+    def page(self, template: str, status: int = 200, **context: Any) -> Response:
         """A page from a template."""
         text = environment().get_template(template).render(view=self, **context)
-        headers = {"Cache-Control": "private, no-cache", "Vary": "Cookie"}
-        response = HTMLResponse(text, status, headers)
+        tag = f'W/"{hashlib.sha256(text.encode()).hexdigest()[:24]}"'
+        headers = {"Cache-Control": "private, no-cache", "Vary": "Cookie"} | ({"ETag": tag} if status == 200 else {})
+        same = status == 200 and tag in self.request.headers.get("if-none-match", "")
+        response = Response(status_code=304, headers=headers) if same else HTMLResponse(text, status, headers)
         if self.fresh:
             self.remember(response, VISITOR, self.desk.visitors.cookie(self.visitor))
         return response
