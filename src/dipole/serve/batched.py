@@ -96,7 +96,9 @@ class Batched:
         try:
             vectors = dict(zip(texts, self.inner.encode(texts, batch_size=_TOGETHER, side=side), strict=True))
         except BaseException as error:
-            for _, future in asked:
+            for text in texts if len(texts) > 1 else ():  # one bad text is no reason to fail the others
+                self._encode(side, [(text, future) for t, future in asked if t == text])
+            for _, future in asked if len(texts) == 1 else ():
                 future.set_exception(error)
             return
         self.batches += 1

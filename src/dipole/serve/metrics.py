@@ -85,7 +85,7 @@ class _Shelved:
         self.shelf = shelf
 
     def collect(self) -> Iterator[Any]:
-        core = need("prometheus_client", "serve", "metrics").core
+        core = need("prometheus_client.core", "serve", "metrics")
         rows = core.GaugeMetricFamily("dipole_collection_rows", "Documents served.", labels=["collection"])
         commits = core.GaugeMetricFamily("dipole_collection_commit", "The commit served.", labels=["collection"])
         refused = core.GaugeMetricFamily("dipole_commit_refused", "1 where the newest commit is not served.", labels=["collection"])

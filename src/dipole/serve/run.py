@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from dipole.core.errors import UsageError
 from dipole.core.extras import need
+from dipole.search.documents import Embedder
 from dipole.serve.settings import KEY_VARIABLE, Settings
+
+log = logging.getLogger("dipole.serve")
 
 
 def key_from(file: Path | None) -> str:
@@ -23,8 +30,18 @@ def key_from(file: Path | None) -> str:
     return key
 
 
-def serve(settings: Settings) -> None:
-    """Listen and answer until SIGTERM or SIGINT; requests under way are finished first.
+def _listening(settings: Settings) -> socket.socket:
+    """A socket on the host and port. Raises UsageError where they cannot be had."""
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(found[4][:2], family=found[0], reuse_port=False)
+    except OSError as error:
+        remedy = "give another --port or --host, or end what listens there"
+        raise UsageError(f"serve: cannot listen on {settings.host} port {settings.port}: {error.strerror or error}; {remedy}") from None
+
+
+def serve(settings: Settings, load: Callable[[str], Embedder] | None = None) -> None:
+    """Listen and answer until SIGTERM or SIGINT; requests under way are finished first. ``load`` as in ``create_app``.
 
     Raises what makes a collection impossible to serve, with its name.
     """
@@ -36,11 +53,14 @@ def serve(settings: Settings) -> None:
     def stop() -> None:
         server.should_exit = True
 
-    app = create_app(settings, failed=stop)
+    app = create_app(settings, load, stop)
+    logs = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
+    logs["loggers"]["dipole"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
+        log_config=logs,
         access_log=False,
         server_header=False,
         proxy_headers=bool(settings.proxies),
@@ -51,6 +71,9 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
     )
     server = uvicorn.Server(config)
-    server.run()
+    with _listening(settings) as listening:
+        host, port = listening.getsockname()[:2]
+        log.info("http://%s:%d", f"[{host}]" if ":" in host else host, port)
+        server.run([listening])
     if app.state.shelf.failure is not None:
         raise app.state.shelf.failure

@@ -46,7 +46,8 @@ def _name(host: str) -> str:
     """
     try:
         found = urlsplit(f"//{host}")
-        return (found.hostname or "") if found.netloc == host and not set(host) & set("@ /?#\\") else ""
+        plain = found.netloc == host and not set(host) & set("@ /?#\\") and (found.port is None or found.port > 0)
+        return (found.hostname or "") if plain else ""
     except ValueError:
         return ""
 
