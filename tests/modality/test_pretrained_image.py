@@ -16,6 +16,7 @@ from dipole.modality.image.encoders.two_towers import TwoTowers
 from dipole.modality.image.pretrained import Looks, looks_of
 from dipole.modality.load import open_encoder
 from dipole.modality.toy.encoders.bag import Bag
+from dipole.regularizers import Structure
 
 transformers = pytest.importorskip("transformers")
 SMALL = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 12, "patch_size": 4}
@@ -148,3 +149,16 @@ def test_a_locked_tower_keeps_its_weights() -> None:
         if not torch.equal(p, before[name])
     }
     assert moved == {"image", "projections.image.weight", "projections.text.weight"}
+
+
+def test_both_towers_locked_say_what_they_saw() -> None:
+    """Only the projections learn, and each side comes with the tower's own vectors, which ``structure`` reads."""
+    towers = TwoTowers(image=Conv(size=8, width=4, depth=1), text=Bag(dropout=0.5), locked="both").train()
+    assert not towers.image.training and not towers.text.training
+    assert {name for name, p in towers.named_parameters() if p.requires_grad} == {"projections.image.weight", "projections.text.weight"}
+    texts = towers(towers.prepare(["a", "b"], "keys"))
+    assert torch.equal(texts.meta["frozen"], towers.text.encode(["a", "b"])) and not texts.meta["frozen"].requires_grad
+    images = towers(towers.prepare([torch.rand(3, 8, 8)] * 2, "queries"))
+    Structure().over_encoded({"queries": images, "keys": texts}).backward()
+    assert all(p.grad is not None for p in towers.projections.parameters())
+    assert not TwoTowers(image=Conv(size=8, width=4, depth=1), text=Bag())(towers.prepare(["a"], "keys")).meta

@@ -10,13 +10,15 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from dipole import Pairs
+from dipole.core.encoded import Encoded
 from dipole.core.protocols import PairLoss
 from dipole.core.scores import scores_of_block
-from dipole.diagnostics import modality_gap, modality_separability
+from dipole.diagnostics import modality_gap, modality_separability, mutual_neighbours
 from dipole.losses import AlignUniform, CrossUniform, InfoNCE
 from dipole.modality.image.rows.digits import Digits
 from dipole.pairwise.scores.gram_volume import GramVolume
 from dipole.pairwise.scores.scaled_cosine import ScaledCosine
+from dipole.regularizers import Structure
 
 
 def digits(part: str) -> torch.Tensor:
@@ -88,3 +90,36 @@ def test_the_volume_finds_an_items_parts_where_cosines_do_not(seed: int) -> None
     by_cosines = right(beside @ first.T + beside @ second.T)
     assert by_volume > by_cosines + 0.15, (by_volume, by_cosines)
     assert right(others[0] @ others[1].T) < 0.05 < right(first @ second.T)  # what the volume does not ask for
+
+
+def test_structure_keeps_neighbourhoods_and_helps_where_pairs_are_few() -> None:
+    """Sixty pairs of two frozen encoders' vectors, 256 numbers each, a linear layer on both; measured on pairs held out, five times."""
+    gains = [structured(seed, 10.0) - structured(seed, 0.0) for seed in range(5)]
+    found, kept = torch.stack(gains).T
+    assert bool((kept > 0.01).all()), kept  # the frozen vectors' neighbours are still neighbours
+    assert found.mean() > 0.01, found  # and items find their pair more often
+
+
+def structured(seed: int, strength: float) -> torch.Tensor:
+    """(2,): recall of held-out pairs at 1, and the share of neighbours that the aligned vectors have kept."""
+    gen = torch.Generator().manual_seed(1000 + seed)
+    width, pairs, held = 256, 60, 500
+    layers = [torch.randn(*shape, generator=gen) / shape[0] ** 0.5 for shape in ((12, 64), (12, 64), (64, width), (64, width))]
+    centres = 1.5 * torch.randn(40, 12, generator=gen)
+    latent = centres[torch.randint(0, 40, (pairs + held,), generator=gen)] + 0.7 * torch.randn(pairs + held, 12, generator=gen)
+    views = [(latent @ a * 1.5).tanh() @ b for a, b in zip(layers[:2], layers[2:], strict=True)]
+    x, y = (view + 0.3 * torch.randn(pairs + held, width, generator=gen) for view in views)
+    frozen = {"queries": x[:pairs], "keys": y[:pairs]}
+    torch.manual_seed(seed)
+    heads = [nn.Linear(width, 32, bias=False) for _ in range(2)]
+    optimizer = torch.optim.Adam([p for head in heads for p in head.parameters()], lr=3e-3)
+    clip, term = InfoNCE(temperature=0.07, two_sided=True), Structure()
+    for done in range(100):
+        sides = {side: normalize(head(frozen[side]), dim=1) for side, head in zip(frozen, heads, strict=True)}
+        kept = term.over_encoded({side: Encoded(z, meta={"frozen": frozen[side]}) for side, z in sides.items()})
+        optimizer.zero_grad()
+        (clip(Pairs.aligned(sides["queries"], sides["keys"])).mean() + strength * min(1, done / 50) * kept).backward()
+        optimizer.step()
+    with torch.no_grad():
+        first, second = (normalize(head(z[pairs:]), dim=1) for head, z in zip(heads, (x, y), strict=True))
+    return torch.tensor([right(first @ second.T), float(mutual_neighbours(first, x[pairs:], 10))])

@@ -40,21 +40,23 @@ class TwoTowers(nn.Module):
     text: Any = inner("encoder", Bag, "the tower of texts")
     dimension: int = at_least(1, 64, "d")
     image_side: str = choice(("queries", "keys"), "queries", "which side of the pairs is images")
-    locked: str = choice(("none", "image", "text"), "none", "a tower that keeps its weights; its projection learns (LiT, arXiv:2111.07991)")
+    locked: str = choice(
+        ("none", "image", "text", "both"), "none", "towers that keep their weights; projections learn (LiT, arXiv:2111.07991)"
+    )
 
     def __post_init__(self) -> None:
         self.projections = nn.ModuleDict(
             {name: nn.Linear(tower.dimension, self.dimension, bias=False) for name, tower in self.towers.items()}
         )
-        if self.locked != "none":
-            self.towers[self.locked].requires_grad_(False)
+        for name in self._still():
+            self.towers[name].requires_grad_(False)
         self.train()
 
     def train(self, mode: bool = True) -> TwoTowers:
-        """Train or evaluation mode; a locked tower stays in evaluation mode."""
+        """Train or evaluation mode; locked towers stay in evaluation mode."""
         super().train(mode)
-        if self.locked != "none":
-            self.towers[self.locked].eval()
+        for name in self._still():
+            self.towers[name].eval()
         return self
 
     def prepare(self, items: Sequence[Any], side: str = "queries") -> Mapping[str, torch.Tensor]:
@@ -63,13 +65,14 @@ class TwoTowers(nn.Module):
         return {f"{name}.{key}": tensor for key, tensor in self.towers[name].prepare(items, side).items()}
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> Encoded:
-        """The vectors of prepared inputs."""
+        """The vectors of prepared inputs; those of a locked tower before its projection are ``meta["frozen"]``."""
         name = next(iter(inputs)).split(".", 1)[0]
         found = self.towers[name]({key.split(".", 1)[1]: tensor for key, tensor in inputs.items()})
         project = self.projections[name]
         before = project(found.pooled if found.pre_norm is None else found.pre_norm)
         tokens = found.tokens if found.tokens is None or found.tokens.shape[-1] != project.in_features else project(found.tokens)
-        return Encoded(nn.functional.normalize(before, dim=-1), tokens, None if tokens is None else found.mask, before)
+        meta = {"frozen": found.pooled} if name in self._still() else {}
+        return Encoded(nn.functional.normalize(before, dim=-1), tokens, None if tokens is None else found.mask, before, meta=meta)
 
     def encode(self, items: Sequence[Any], batch_size: int = 32, progress: bool = False, side: str = "") -> torch.Tensor:
         """(N, d) float32 on the CPU, dropout off. All items must belong to one side."""
@@ -109,6 +112,10 @@ class TwoTowers(nn.Module):
         made = cls(**settings)
         made.projections.load_state_dict(tensors)
         return made
+
+    def _still(self) -> tuple[str, ...]:
+        """The names of the locked towers."""
+        return {"none": (), "both": ("image", "text")}.get(self.locked, (self.locked,))
 
     def _tower_of(self, items: Sequence[Any], side: str) -> str:
         if side in ("image", "text"):
