@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from dipole import __version__
 from dipole.search.documents import Embedder
-from dipole.serve import metrics
+from dipole.serve import metrics, subscribe
 from dipole.serve.api import collections, encode, health, items, search
 from dipole.serve.document import describe
 from dipole.serve.guard import login
@@ -37,6 +37,7 @@ def create_app(settings: Settings, load: Callable[[str], Embedder] | None = None
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         shelf.start(settings.reload_seconds, failed)
         yield
+        app.state.postman.close()
         shelf.close()
 
     about = "Collections of texts, searched by meaning, by words, or by both."
@@ -53,7 +54,7 @@ def create_app(settings: Settings, load: Callable[[str], Embedder] | None = None
     for module in (search, items, collections, encode, health, metrics, login):
         app.include_router(module.router)
     page.install(app, settings)
-    # Here subscribe.router is put in, by its line.
+    subscribe.install(app, settings)
     handle_problems(app)
     describe(app)
     guard(app, settings, app.state.metrics)
