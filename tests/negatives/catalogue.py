@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dipole.encoders.momentum import Momentum
-from dipole.losses import Distilled, InfoNCE, PredictedTwin, SigLIP
+from dipole.losses import Distilled, InfoNCE, OwnOnly, PredictedTwin, SigLIP
 from dipole.negatives.centroids import Centroids
 from dipole.negatives.hardest import Hardest
 from dipole.negatives.mixed import Mixed
 from dipole.negatives.noise import Noise
 from dipole.negatives.outside_batch import OutsideBatch
+from dipole.negatives.own_negatives import OwnNegatives
 from dipole.negatives.queue import Queue
 from dipole.negatives.task_queues import TaskQueues
 from dipole.negatives.twin_teacher import TwinTeacher
@@ -44,6 +45,29 @@ CASES = {
         losses=(Distilled(temperature=1.0, teacher_temperature=1.0),),
         between=(),
         exempt={"test_it_makes_a_difference": "without the teacher's channel the loss that reads it refuses to run"},
+    ),
+    "twin_teacher, and two queues of the twin": Case(
+        lambda: TwinTeacher(asking="keys", answering="queries", joins=("queries_twin",)),
+        before=lambda: (
+            Queue(size=18, of="keys_twin", joins=("keys_twin",)),
+            Queue(size=15, of="queries_twin", joins=("queries_twin",)),
+            TwinTeacher(joins=("keys_twin",)),
+        ),
+        around=lambda encoder: Momentum(encoder, decay=0.5, sides=()),
+        losses=(
+            InfoNCE(temperature=1.0, two_sided=True),
+            Distilled(temperature=1.0, teacher_temperature=1.0),
+            Distilled(temperature=1.0, teacher_temperature=1.0, share=0.7),
+        ),
+        between=(("queries", "keys"), ("queries", "keys_twin"), ("keys", "queries_twin")),
+        exempt={"test_it_makes_a_difference": "without the teacher's channel the loss that reads it refuses to run"},
+    ),
+    "own_negatives": Case(
+        OwnNegatives,
+        around=lambda encoder: Momentum(encoder, decay=0.5, sides=()),
+        losses=(InfoNCE(temperature=1.0, two_sided=True), OwnOnly(InfoNCE(temperature=0.5))),
+        between=(("queries", "keys"), ("keys", "keys_twin")),
+        exempt={"test_it_makes_a_difference": "without hard negatives the loss that reads only a row's own refuses to run"},
     ),
     "twin_views": Case(
         TwinViews,

@@ -119,7 +119,8 @@ def test_gradients_reach_every_side_of_the_views_and_no_other(name):
     objective, sides, meta = compared(recipe(name))
     live = {side: Encoded(e.pooled.clone().requires_grad_()) for side, e in sides.items()}
     objective(live, meta).backward()
-    assert {side for side, e in live.items() if e.pooled.grad is not None} == {"queries", "keys", "negatives"}
+    answering = {side for sides in CASES[name].between for side in sides if side.endswith("_twin")}  # constant where an encoder made them
+    assert {side for side, e in live.items() if e.pooled.grad is not None} - answering == {"queries", "keys", "negatives"}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -3,7 +3,7 @@
     l_i = -sum_j y_ij log softmax_j(s_ij / t)_j,   y_ij = a softmax_j(u_ij / v) + (1 - a) [j is the positive of i]
 
 Shapes: N queries, M >= N keys, aligned, with a channel ``teacher`` of scores u that carries no gradient; nats per query.
-Two-sided: the mean of l_i and of the same with keys asking. Source: arXiv:2107.07651, section 3.2 (momentum
+Two-sided: the mean of l_i and of the same with keys asking. Source: arXiv:2107.07651 (momentum
 distillation, a = 0.4); with a = 1 the distillation of open_clip's DistillClipLoss.
 Relation: a = 0 is InfoNCE. The value is least at y itself, where it is the entropy of y, not 0.
 Errors: DegenerateBatchError on a single key; DataError without the channel.
