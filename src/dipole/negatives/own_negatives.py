@@ -4,7 +4,8 @@
 
 Shapes: the side ``negatives`` and its ``owner``, as the view ``aligned`` gives them. Columns get the metadata ``owner``. A copy of the
 row's own key is left out. Source: the text-grounded term of DeGLA, arXiv:2504.16801: a caption asks, its own momentum vector answers,
-and its negative captions are the negatives. Relation: between queries and keys the view does it itself; ``own_only`` then leaves other rows' columns out.
+and its negative captions are the negatives. Relation: between queries and keys the view does it itself; ``own_only`` then leaves
+other rows' columns out.
 Errors: UsageError where the batch has no hard negatives.
 
 >>> one, owner = torch.eye(2), torch.tensor([1])

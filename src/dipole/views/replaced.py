@@ -2,10 +2,10 @@
 
     floor(share B + u) of the B rows, u ~ U(0, 1): the key becomes one of the ``farthest`` keys of the batch that share fewest words with it
 
-Shapes: ``queries`` and ``keys`` of B rows; a replaced row has no positive, and its own text, where other rows have it too, is no negative.
-Source: nearest-neighbour negatives of C-MELT, arXiv:2410.02131, which looks for them among all texts with a text encoder and takes 64;
-here words are compared (cosine of their counts), within the batch. Relation: ``ets`` and ``siglip`` judge pairs one by one, so a row without
-a positive still counts there. Far texts are safe: a text drawn by chance may say the same as the one it replaces.
+Shapes: ``queries`` and ``keys`` of B rows; a replaced row has no positive, and its own text, where other rows have it, is no
+negative. Source: nearest-neighbour negatives of C-MELT, arXiv:2410.02131, which looks for them among all texts with a text encoder
+and takes 64; here words are compared (cosine of their counts), within the batch. Relation: ``ets`` and ``siglip``
+judge pairs one by one, so a row without a positive still counts there. Far texts are safe: one by chance may say the same.
 Errors: DataError for keys that are no texts, and where all texts of a batch are equal.
 """
 
@@ -57,11 +57,8 @@ class Replaced:
     def pairs(self, sides: Mapping[str, Vectors], meta: Mapping[str, torch.Tensor], score: Score) -> Pairs:
         kept = meta["queries.kept"].nonzero().flatten()
         pairs = Pairs.weighted(sides["queries"], sides["keys"], kept, kept, torch.ones(len(kept), device=kept.device), score=score)
-        copies = (
-            Match(meta["queries.id"], meta["queries.id"].where(meta["queries.kept"] > 0, -1)),
-            Match(meta["queries.own"], meta["keys.id"]),
-        )
-        return replace(pairs, duplicates=copies)
+        pair = meta["queries.id"].where(meta["queries.kept"] > 0, -1)  # whose key is still its own
+        return replace(pairs, duplicates=(Match(meta["queries.id"], pair), Match(meta["queries.own"], meta["keys.id"])))
 
 
 def far(texts: Sequence[str], chosen: Sequence[int], count: int) -> list[int]:
