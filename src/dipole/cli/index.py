@@ -21,6 +21,8 @@ def run(
     vector: Annotated[str, typer.Option(help="A column of vectors, stored as they are; --model then names their model.")] = "",
     append: Annotated[bool, typer.Option("--append", help="Add to the collection.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Replace the collection; the old one answers until then.")] = False,
+    ray: Annotated[bool, typer.Option("--ray", help="Spread the work over a Ray cluster; by default one of this machine's cores.")] = False,
+    ray_address: Annotated[str, typer.Option(help="The cluster to use: host:port, auto, ray://host:port. Implies --ray.")] = "",
     batch_size: Annotated[int, typer.Option(help="Texts encoded at a time.", min=1)] = 32,
 ) -> None:
     """Encode the texts of a file and store them as a collection.
@@ -31,10 +33,14 @@ def run(
         dipole index my-index --data faq.csv --text answer
         dipole index my-index --data more.csv --text answer --append
         dipole index theirs --data rows.parquet --vector embedding --model their-model
+        dipole index papers --data papers --ray-address 10.0.0.1:6379
         dipole search my-index "how do I get my money back?"
     """
     if append and rebuild:
         raise UsageError("--append adds, --rebuild replaces; give one of them")
+    spread = ray or bool(ray_address)
+    if spread and (append or vector):
+        raise UsageError("--ray encodes a whole new collection; leave --append and --vector out, or --ray")
     from dipole.core.extras import need
     from dipole.modality.text.load import load_encoder
     from dipole.rows.open import open_rows
@@ -43,6 +49,7 @@ def run(
     from dipole.search.documents import documents_of
     from dipole.search.given import blocks_of_rows
 
+    tqdm = need("tqdm", "train", "a progress bar").tqdm
     start = time.perf_counter()
     present = Collection.open(folder) if append else None
     if manifest.exists(folder) and not (append or rebuild):
@@ -56,8 +63,24 @@ def run(
         made = Collection.store(folder, blocks, model or "unnamed") if present is None else present.append_vectors(blocks)
         typer.echo(f"{folder}: {len(made)} texts with vectors of {made.model} in {time.perf_counter() - start:.1f} s")
         return
+    if spread:
+        from dipole.search.on_ray import rebuild as rebuild_on_ray
+
+        read = partial(open_rows, data.resolve(), anchor=text, id=id)
+        with tqdm(total=len(rows), desc="index", unit="text", disable=None) as bar:
+            made = rebuild_on_ray(
+                folder,
+                read,
+                partial(load_encoder, model or "minilm"),
+                path=data,
+                address=ray_address,
+                batch_size=batch_size,
+                told=bar.update,
+            )
+        typer.echo(f"{folder}: {len(made)} texts by {made.model} in {time.perf_counter() - start:.1f} s")
+        return
     encoder = load_encoder(model or ("minilm" if present is None else present.model))
-    shown = need("tqdm", "train", "a progress bar").tqdm(rows, desc="index", unit="text", disable=None)
+    shown = tqdm(rows, desc="index", unit="text", disable=None)
     documents = documents_of(shown, data, 0 if present is None else len(present))
     write = partial(Collection.rebuild, folder) if present is None else present.append
     made = write(documents, encoder, batch_size)

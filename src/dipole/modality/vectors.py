@@ -2,7 +2,8 @@
 
 A folder: ``manifest.json`` (model, identity, fingerprint of the data, rows, dimension, shard size) and, per shard,
 ``shard-00000.safetensors`` with ``vectors`` (n, d) float32 and ``rows`` (n,) int64, the row numbers in the data; ids are in
-``ids-00000.json``. A shard counts once its file has its final name; every file is written under another name first.
+``ids-00000.json``. A shard counts once its file has its final name; every file is written under another name first. What a Ray
+cluster wrote (:mod:`dipole.modality.on_ray`) is one Lance table beside the manifest instead.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dipole.core.extras import need
 from dipole.core.files import sync
 
 MANIFEST = "manifest.json"
+SHARDS, TABLE = 1, 2  # the two forms
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,16 @@ class Written:
     rows: int
     shards: int
     kept: int  # shards found from an earlier run
+    truncated: int
+    seen: int
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """Vectors (n, d), the n ids, and how many of the ``seen`` texts were cut."""
+
+    vectors: torch.Tensor
+    ids: list[Any]
     truncated: int
     seen: int
 
@@ -50,17 +62,8 @@ def write_vectors(
     Raises UsageError where the folder holds something else or another run's settings, ModelMismatchError where it holds
     vectors of another model, DataError for NaN vectors or a row without the role.
     """
-    wanted = {
-        "format": 1,
-        "identity": encoder.identity,
-        "fingerprint": rows.fingerprint,
-        "role": role,
-        "side": side,
-        "rows": len(rows),
-        "dimension": encoder.dimension,
-        "shard_rows": shard_rows,
-    }
-    _claim(folder, wanted)
+    wanted = {"format": SHARDS, **described(encoder, rows, role, side, shard_rows)}
+    claim(folder, wanted)
     for left in folder.glob(".writing.*"):
         left.unlink()
     starts = range(0, len(rows), shard_rows)
@@ -75,7 +78,7 @@ def write_vectors(
             truncated, seen = truncated + cut, seen + of
         if told is not None:
             told(stop, len(rows))
-    _json(folder / MANIFEST, wanted | {"shards": len(starts), "truncated": truncated, "complete": True})
+    write_json(folder / MANIFEST, wanted | {"shards": len(starts), "truncated": truncated, "complete": True})
     return Written(len(rows), len(starts), kept, truncated, seen)
 
 
@@ -88,9 +91,55 @@ def read_vectors(folder: str | Path) -> tuple[torch.Tensor, list[Any]]:
         raise CheckpointError(f"{place}: no folder of vectors ({type(error).__name__}); write one with dipole encode") from error
     if not manifest.get("complete"):
         raise CheckpointError(f"{place}: the vectors are incomplete; run the same dipole encode again, it goes on from there")
+    parts, ids = _of_table(place) if manifest["format"] == TABLE else _of_shards(place, manifest["shards"])
+    vectors = torch.cat(parts) if parts else torch.empty(0, manifest["dimension"])
+    if len(vectors) != manifest["rows"] or len(ids) != len(vectors):
+        raise CheckpointError(
+            f"{place}: {manifest['rows']} rows were promised, {len(vectors)} are there; delete the folder and encode again"
+        )
+    return vectors, ids
+
+
+def described(encoder: Any, rows: Any, role: str, side: str, shard_rows: int) -> dict[str, Any]:
+    """What vectors depend on, and what another run must agree with to go on where one stopped."""
+    return {
+        "identity": encoder.identity,
+        "fingerprint": rows.fingerprint,
+        "role": role,
+        "side": side,
+        "rows": len(rows),
+        "dimension": encoder.dimension,
+        "shard_rows": shard_rows,
+    }
+
+
+def encoded(encoder: Any, rows: Any, role: str, start: int, stop: int, batch_size: int, side: str, told: Callable[[int], None]) -> Shard:
+    """The rows from ``start`` to ``stop``. Raises DataError for NaN vectors or a row without the role."""
+    texts, ids = [], []
+    for index in range(start, stop):
+        row = rows[index]
+        if not isinstance(row.get(role), str) or not row[role]:
+            raise DataError(f"row {index} has no text for the role", column=role, value=row.get(role))
+        texts.append(row[role])
+        ids.append(row.get("id", index))
+    encoder.truncated.reset()
+    parts = []
+    block = max(batch_size, 1024)
+    for first in range(0, len(texts), block):
+        parts.append(encoder.encode(texts[first : first + block], batch_size=batch_size, side=side))
+        told(min(first + block, len(texts)))
+    vectors = torch.cat(parts)
+    broken = (~torch.isfinite(vectors).all(1)).nonzero().flatten()
+    if len(broken):
+        rule = "the model's vector holds NaN or infinity"
+        raise DataError(f"row {start + int(broken[0])}: {rule}", value=texts[int(broken[0])], remedy="the model is broken; try another")
+    return Shard(vectors, ids, int(encoder.truncated), encoder.truncated.seen)
+
+
+def _of_shards(place: Path, shards: int) -> tuple[list[torch.Tensor], list[Any]]:
     load = need("safetensors.torch", "text", "reading vectors").load_file
     parts, ids = [], []
-    for number in range(manifest["shards"]):
+    for number in range(shards):
         try:
             parts.append(load(place / _shard(number))["vectors"])
             ids += json.loads((place / _ids(number)).read_text(encoding="utf-8"))["ids"]
@@ -98,12 +147,20 @@ def read_vectors(folder: str | Path) -> tuple[torch.Tensor, list[Any]]:
             raise CheckpointError(
                 f"{place / _shard(number)}: the shard is missing or broken; delete it and run dipole encode again"
             ) from error
-    vectors = torch.cat(parts)
-    if len(vectors) != manifest["rows"] or len(ids) != len(vectors):
-        raise CheckpointError(
-            f"{place}: {manifest['rows']} rows were promised, {len(vectors)} are there; delete the folder and encode again"
-        )
-    return vectors, ids
+    return parts, ids
+
+
+def _of_table(place: Path) -> tuple[list[torch.Tensor], list[Any]]:
+    parts, ids = [], []
+    try:
+        table = need("lancedb", "search", "reading vectors that a Ray cluster wrote").connect(str(place)).open_table("vectors")
+        for batch in table.search().limit(None).to_batches(8192):
+            column = batch.column("vector")
+            parts.append(torch.tensor(column.flatten().to_numpy(zero_copy_only=False)).view(len(column), column.type.list_size))
+            ids += [json.loads(id) for id in batch.column("id").to_pylist()]
+    except (ValueError, OSError, RuntimeError) as error:
+        raise CheckpointError(f"{place}: the table of vectors is missing or broken; delete the folder and encode again") from error
+    return parts, ids
 
 
 def _write_shard(
@@ -118,39 +175,22 @@ def _write_shard(
     side: str,
     told: Callable[[int, int], None] | None,
 ) -> tuple[int, int]:
-    texts, ids = [], []
-    for index in range(start, stop):
-        row = rows[index]
-        if not isinstance(row.get(role), str) or not row[role]:
-            raise DataError(f"row {index} has no text for the role", column=role, value=row.get(role))
-        texts.append(row[role])
-        ids.append(row.get("id", index))
-    encoder.truncated.reset()
-    parts = []
-    block = max(batch_size, 1024)
-    for first in range(0, len(texts), block):
-        parts.append(encoder.encode(texts[first : first + block], batch_size=batch_size, side=side))
-        if told is not None:
-            told(start + min(first + block, len(texts)), len(rows))
-    vectors = torch.cat(parts)
-    broken = (~torch.isfinite(vectors).all(1)).nonzero().flatten()
-    if len(broken):
-        rule = "the model's vector holds NaN or infinity"
-        raise DataError(f"row {start + int(broken[0])}: {rule}", value=texts[int(broken[0])], remedy="the model is broken; try another")
-    cut, of = int(encoder.truncated), encoder.truncated.seen
-    _json(folder / _ids(number), {"ids": ids, "truncated": cut, "seen": of})
+    found = encoded(
+        encoder, rows, role, start, stop, batch_size, side, lambda done: told(start + done, len(rows)) if told is not None else None
+    )
+    write_json(folder / _ids(number), {"ids": found.ids, "truncated": found.truncated, "seen": found.seen})
     temporary = folder / f".writing.{os.getpid()}"
     save = need("safetensors.torch", "text", "writing vectors").save_file
     try:
-        save({"vectors": vectors, "rows": torch.arange(start, stop)}, temporary)
+        save({"vectors": found.vectors, "rows": torch.arange(start, stop)}, temporary)
         sync(temporary)
         os.replace(temporary, folder / _shard(number))
     finally:
         temporary.unlink(missing_ok=True)
-    return cut, of
+    return found.truncated, found.seen
 
 
-def _claim(folder: Path, wanted: dict[str, Any]) -> None:
+def claim(folder: Path, wanted: dict[str, Any]) -> None:
     """Make the folder ours, or raise where it is somebody else's."""
     if (folder / MANIFEST).is_file():
         try:
@@ -166,14 +206,15 @@ def _claim(folder: Path, wanted: dict[str, Any]) -> None:
     if folder.exists() and (not folder.is_dir() or _others(folder)):
         raise UsageError(f"{folder} exists and holds other things; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    _json(folder / MANIFEST, wanted | {"complete": False})
+    write_json(folder / MANIFEST, wanted | {"complete": False})
 
 
 def _others(folder: Path) -> Sequence[Path]:
     return [path for path in folder.iterdir() if not path.name.startswith(".writing.")]
 
 
-def _json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
+    """A JSON file, whole or not at all."""
     temporary = path.with_name(f".writing.{os.getpid()}.{path.name}")
     try:
         temporary.write_text(json.dumps(value, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -91,14 +91,14 @@ class TokenEmbedder(Embedder, Protocol):
         ...
 
 
-def documents_of(rows: Iterable[Mapping[str, Any]], path: str | Path = "", first: int = 0) -> Iterator[Document]:
+def documents_of(rows: Iterable[Mapping[str, Any]], path: str | Path = "", first: int = 0, skipped: int = 0) -> Iterator[Document]:
     """Rows as documents: ``anchor`` is the text, ``id`` the id; title, authors, date, url, votes and tags are what they
     say, everything else is metadata.
 
-    A row without an id is called by its number, counted from ``first``. ``path`` is named in errors. Raises DataError with
-    the row's number where a text is missing or empty, or a field is not of its type.
+    A row without an id is called by its number, counted from ``first``. ``path`` is named in errors, ``skipped`` rows came
+    before these. Raises DataError with the row's number where a text is missing or empty, or a field is not of its type.
     """
-    for number, row in enumerate(rows):
+    for number, row in enumerate(rows, skipped):
         text = row.get("anchor")
         if not isinstance(text, str) or not text.strip():
             remedy = "take the row out, or name another column with --text"

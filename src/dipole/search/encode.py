@@ -15,15 +15,17 @@ from dipole.search.manifest import Manifest
 from dipole.search.table import Block
 
 VECTORS = ("body", "title", "tokens")
-_TEXTS = 1024
+TEXTS = 1024  # encoded together
 
 
 def blocks_of(
-    documents: Iterable[Document], model: Embedder, batch_size: int, vectors: Sequence[str], taken: set[str] | None
+    documents: Iterable[Document], model: Embedder, batch_size: int, vectors: Sequence[str], taken: set[str] | None, first: int = 0
 ) -> Iterator[Block]:
-    """Blocks of documents and their vectors, checked. ``taken``: ids in use, which are refused; None: they may come again."""
-    left, first = iter(documents), 0
-    while block := list(islice(left, _TEXTS)):
+    """Blocks of documents and their vectors, checked. ``taken``: ids in use, which are refused; None: they may come again;
+    ``first``: how many documents came before.
+    """
+    left = iter(documents)
+    while block := list(islice(left, TEXTS)):
         if taken is not None:
             refuse_taken(block, taken, first)
         yield encoded(block, model, batch_size, vectors, first)

@@ -41,12 +41,17 @@ class Block:
         return int(self.body.shape[1])
 
 
+def new_name() -> str:
+    """A name no table has had."""
+    return f"rows-{uuid.uuid4().hex[:12]}"
+
+
 def write_new(folder: Path, blocks: Iterable[Block], dimension: int, vectors: Sequence[str]) -> tuple[str, int]:
     """Fill a new table; returns its name and version. It does not count until a manifest names it."""
-    name = f"rows-{uuid.uuid4().hex[:12]}"
+    name = new_name()
     stream = _Stream(blocks)
     with stream.errors(folder):
-        schema = _schema(dimension, vectors)
+        schema = schema_of(dimension, vectors)
         table = _connect(folder).create_table(name, data=stream.reader(schema), schema=schema)
     return name, settled(folder, name, table)
 
@@ -58,7 +63,7 @@ def write_more(folder: Path, manifest: Manifest, blocks: Iterable[Block], *, rep
     """
     table = opened(folder, manifest)
     stream = _Stream(blocks)
-    schema = _schema(manifest.dimension, manifest.vectors)
+    schema = schema_of(manifest.dimension, manifest.vectors)
     with stream.errors(folder):
         table.restore()
         if replace:
@@ -73,7 +78,7 @@ def write_more(folder: Path, manifest: Manifest, blocks: Iterable[Block], *, rep
 def copy(folder: Path, manifest: Manifest) -> tuple[str, int]:
     """The rows that count in a new table, without its past; its name and version."""
     arrow = need("pyarrow", "search", "a collection")
-    name, schema = f"rows-{uuid.uuid4().hex[:12]}", _schema(manifest.dimension, manifest.vectors)
+    name, schema = new_name(), schema_of(manifest.dimension, manifest.vectors)
     batches = (b.select(schema.names).cast(schema) for b in scan(opened(folder, manifest), "", schema.names))
     stream = _Stream(())
     with stream.errors(folder):
@@ -101,6 +106,11 @@ def opened(folder: Path, manifest: Manifest) -> Any:
             "the collection's table is missing or damaged", path=folder / manifest.table, value=str(error), remedy=remedy
         ) from error
     return table
+
+
+def settle(folder: Path, name: str) -> int:
+    """The latest version of a table that others wrote, once its files are on the disk."""
+    return settled(folder, name, _connect(folder).open_table(name))
 
 
 def settled(folder: Path, name: str, table: Any) -> int:
@@ -186,7 +196,8 @@ def _connect(folder: Path) -> Any:
     return need("lancedb", "search", "a collection").connect(str(folder))
 
 
-def _schema(dimension: int, vectors: Sequence[str]) -> Any:
+def schema_of(dimension: int, vectors: Sequence[str]) -> Any:
+    """The table's columns, in Arrow's words."""
     arrow = need("pyarrow", "search", "a collection")
     text, texts = arrow.string(), arrow.list_(arrow.string())
     kinds = {"authors": texts, "date": arrow.date32(), "votes": arrow.int64(), "tags": texts}
@@ -215,7 +226,7 @@ class _Stream:
     def _batches(self, schema: Any) -> Iterator[Any]:
         try:
             for block in self.blocks:
-                yield _batch(block, schema)
+                yield batch_of(block, schema)
         except BaseException as error:
             self.failure = error
             raise
@@ -234,7 +245,8 @@ class _Stream:
             raise DataError("the collection could not be written", path=folder, value=str(error), remedy=remedy) from error
 
 
-def _batch(block: Block, schema: Any) -> Any:
+def batch_of(block: Block, schema: Any) -> Any:
+    """A block as an Arrow batch of the table's schema."""
     import pyarrow as arrow
 
     given = block.documents

@@ -39,24 +39,29 @@ class Changes:
 def create(folder: Path, documents: Iterable[Document], model: Embedder, batch_size: int, vectors: Sequence[str]) -> Manifest:
     """Write a whole new table and make it the one that counts. Without documents the collection is an empty one."""
     kinds = known_vectors(vectors, model)
-    return _replaced(folder, blocks_of(documents, model, batch_size, kinds, set()), name_of(model), model.identity, kinds)
+    return _written(folder, blocks_of(documents, model, batch_size, kinds, set()), name_of(model), model.identity, kinds)
 
 
 def store(folder: Path, blocks: Iterable[Block], model: str, identity: str) -> Manifest:
     """Write a whole new table of vectors made elsewhere. Which kinds there are and their dimension is what the first block says."""
     first, given = _peek(iter(blocks))
     kinds, dimension = (("body",), 0) if first is None else (kinds_of(first), int(first.body.shape[-1]))
-    return _replaced(folder, checked(given, kinds, dimension, set()), model, identity or identity_of(model), kinds)
+    return _written(folder, checked(given, kinds, dimension, set()), model, identity or identity_of(model), kinds)
 
 
-def _replaced(folder: Path, blocks: Iterator[Block], model: str, identity: str, kinds: tuple[str, ...]) -> Manifest:
+def _written(folder: Path, blocks: Iterator[Block], model: str, identity: str, kinds: tuple[str, ...]) -> Manifest:
+    def filled() -> tuple[str, int, int]:
+        first, given = _peek(blocks)
+        return ("", 0, 0) if first is None else (*tables.write_new(folder, given, first.dimension, kinds), first.dimension)
+
+    return replace(folder, model, identity, kinds, filled)
+
+
+def replace(folder: Path, model: str, identity: str, kinds: tuple[str, ...], filled: Callable[[], tuple[str, int, int]]) -> Manifest:
+    """Make a new table the one that counts: ``filled`` fills it, and gives its name, its version and the vectors' dimension."""
     with manifest.writing(folder):
         before = manifest.read(folder) if manifest.exists(folder) else Manifest(model, identity, 0, 0, "", 0)
-        first, blocks = _peek(blocks)
-        table, version, dimension = "", 0, 0
-        if first is not None:
-            dimension = first.dimension
-            table, version = tables.write_new(folder, blocks, dimension, kinds)
+        table, version, dimension = filled()
         what = "rebuild" if before.number else "create"
         by = {"model": model, "identity": identity, "vectors": kinds}
         made = before.next(what, dimension=dimension, table=table, version=version, rows=0, index={}, **by)

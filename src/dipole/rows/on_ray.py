@@ -1,0 +1,107 @@
+"""Rows worked on in pieces by the workers of a Ray cluster, through Ray Data.
+
+A worker is an actor: it sets itself up once, then does piece after piece. What a worker was doing when it died is done again by
+another; a piece may therefore be worked on twice and has to count once, which is for the caller to see to. Every worker must find
+dipole and the files it is told of where it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dipole.core.errors import DipoleError, UsageError
+from dipole.core.extras import need
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows ``start`` to ``stop``, the last not included."""
+
+    number: int
+    start: int
+    stop: int
+
+
+Work = Callable[[Piece], Any]
+
+
+def pieces_of(rows: int, size: int) -> list[Piece]:
+    """All rows in pieces of ``size``.
+
+    >>> pieces_of(5, 2)[-1]
+    Piece(number=2, start=4, stop=5)
+    """
+    return [Piece(number, start, min(start + size, rows)) for number, start in enumerate(range(0, rows, size))]
+
+
+def spread(
+    setup: Callable[[], Work],
+    pieces: Sequence[Piece],
+    address: str = "",
+    workers: int = 0,
+    told: Callable[[Piece], None] = lambda piece: None,
+) -> dict[int, Any]:
+    """Number of a piece -> what the work gave for it. ``setup`` is called once in every worker.
+
+    ``address`` of the cluster; empty for one of this machine, started and ended here, or the one that is connected already.
+    ``workers``: at most so many, 0 for one a CPU. Raises in the caller what the work raises of dipole's errors, at once.
+    """
+    if not pieces:
+        return {}
+    done: dict[int, Any] = {}
+    known = {piece.number: piece for piece in pieces}
+    with _connected(address) as ray:
+        most = min(workers or max(1, int(ray.cluster_resources().get("CPU", 1))), len(pieces))
+        given = ray.data.from_items([{"piece": pickle.dumps(piece)} for piece in pieces], override_num_blocks=len(pieces))
+        pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most)
+        results = given.map_batches(_Worker, fn_constructor_args=(setup,), batch_size=1, compute=pool, num_cpus=1)
+        for row in results.iter_rows():
+            number, value, error = pickle.loads(row["result"])
+            if error is not None:
+                raise error
+            done[number] = value
+            told(known[number])
+    return done
+
+
+class _Worker:
+    """What Ray Data keeps alive: one a process."""
+
+    def __init__(self, setup: Callable[[], Work]) -> None:
+        self.work = setup()
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        results = []
+        for packed in batch["piece"]:
+            piece: Piece = pickle.loads(packed)
+            try:
+                results.append(pickle.dumps((piece.number, self.work(piece), None)))
+            except DipoleError as error:
+                results.append(pickle.dumps((piece.number, None, error)))
+        return {"result": results}
+
+
+@contextlib.contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    """Ray, connected; what was begun here is ended here."""
+    ray = need("ray", "ray", "working on a Ray cluster")
+    need("ray.data", "ray", "working on a Ray cluster")
+    if ray.is_initialized():
+        yield ray
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    settings: dict[str, Any] = {"address": address} if address else {"include_dashboard": False}
+    try:
+        ray.init(logging_level="warning", log_to_driver=False, **settings)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UsageError(f"no Ray cluster answers at {address or 'this machine'}: {error}") from None
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
