@@ -66,6 +66,7 @@ def serve(settings: Settings, load: Callable[[str], Embedder] | None = None) -> 
         proxy_headers=bool(settings.proxies),
         forwarded_allow_ips=list(settings.proxies),
         http=protocol(settings.header_seconds),
+        h11_max_incomplete_event_size=2 * settings.max_url_bytes,
         ws="none",
         limit_concurrency=settings.connections,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),

@@ -46,7 +46,7 @@ class Settings:
     max_body_bytes: int = 1_000_000
 
     # What the OpenAPI document promises; the same for every server.
-    max_url_bytes: ClassVar[int] = 16_384
+    max_url_bytes: ClassVar[int] = 100_000
     max_query_chars: ClassVar[int] = 2_000
     max_k: ClassVar[int] = 100
     max_page: ClassVar[int] = 100

@@ -8,10 +8,9 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import Depends, HTTPException, Query, Request, Response
-from pydantic import BeforeValidator
+from fastapi import Depends, Query, Request, Response
+from pydantic import BeforeValidator, Field
 
-from dipole.core.errors import UsageError
 from dipole.search.filters import Filter, parse_fields
 from dipole.serve.held import Held
 from dipole.serve.settings import Settings
@@ -27,7 +26,8 @@ def _day(value: Any) -> Any:
 
 
 Day = Annotated[datetime.date, BeforeValidator(_day)]
-Text = Annotated[str, Query(max_length=_WORD)]
+Tag = Annotated[str, Field(max_length=_WORD)]
+Setting = Annotated[str, Field(max_length=_WORD, pattern="^[^=]+=")]
 K = Annotated[int, Query(description="How many answers.", ge=1, le=Settings.max_k)]
 
 
@@ -43,17 +43,13 @@ def asked_collection(
 def asked_filter(
     after: Annotated[Day | None, Query(description="Only from this day on.")] = None,
     before: Annotated[Day | None, Query(description="Only up to this day.")] = None,
-    tag: Annotated[list[Text], Query(description="Only with all of these tags.", max_length=20)] = [],  # noqa: B006
+    tag: Annotated[list[Tag], Query(description="Only with all of these tags.", max_length=10)] = [],  # noqa: B006
     author: Annotated[str, Query(description="Only by this author, written as in the collection.", max_length=_WORD)] = "",
     min_votes: Annotated[int, Query(description="Only with so many votes of the collection.", ge=0, le=10**9)] = 0,
-    field: Annotated[list[Text], Query(description="Only where the metadata has name=value.", max_length=20)] = [],  # noqa: B006
+    field: Annotated[list[Setting], Query(description="Only where the metadata has name=value.", max_length=10)] = [],  # noqa: B006
 ) -> Filter:
     """Which documents count."""
-    try:
-        fields = parse_fields(field)
-    except UsageError:
-        raise HTTPException(422, "field: write name=value, for example venue=ACL") from None
-    return Filter(after=after, before=before, tags=tuple(tag), author=author, min_votes=min_votes, fields=fields)
+    return Filter(after=after, before=before, tags=tuple(tag), author=author, min_votes=min_votes, fields=parse_fields(field))
 
 
 Asked = Annotated[Held, Depends(asked_collection)]

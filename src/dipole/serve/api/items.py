@@ -44,7 +44,10 @@ def items(
 
 @router.get("/items/{id:path}", summary="One document")
 def item(
-    request: Request, response: Response, id: Annotated[str, Path(description="The id, with its slashes as they are.")], held: Asked
+    request: Request,
+    response: Response,
+    id: Annotated[str, Path(description="The id, with its slashes as they are.", max_length=Settings.max_query_chars)],
+    held: Asked,
 ) -> Item:
     """Everything that is known of it."""
     votes = votes_given(request, held)

@@ -36,7 +36,7 @@ def search(
 def similar(
     request: Request,
     response: Response,
-    id: Annotated[str, Path(description="The document's id, with its slashes as they are.")],
+    id: Annotated[str, Path(description="The document's id, with its slashes as they are.", max_length=Settings.max_query_chars)],
     held: Asked,
     where: Where,
     k: K = 10,
