@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from dipole.diagnostics.augmentation import class_divergence as class_divergence
     from dipole.diagnostics.augmentation import concentration_cost as concentration_cost
     from dipole.diagnostics.augmentation import sigma_delta as sigma_delta
+    from dipole.diagnostics.collapse import batches_bind as batches_bind
+    from dipole.diagnostics.collapse import lowest_supcon as lowest_supcon
     from dipole.diagnostics.collapse import neural_collapse as neural_collapse
     from dipole.diagnostics.cosines import cosine_gap as cosine_gap
     from dipole.diagnostics.cosines import similarities as similarities
@@ -65,6 +67,7 @@ HOMES = {
     "alignment": "geometry",
     "alignment_failure": "augmentation",
     "anisotropy": "geometry",
+    "batches_bind": "collapse",
     "cka": "models",
     "class_deviation": "latent_classes",
     "class_divergence": "augmentation",
@@ -90,6 +93,7 @@ HOMES = {
     "isotropy": "isotropy",
     "layer_map": "layers",
     "length_bias": "surface",
+    "lowest_supcon": "collapse",
     "mean_classifier": "latent_classes",
     "modality_gap": "gap",
     "modality_separability": "gap",

@@ -1,12 +1,14 @@
-"""Neural collapse: classes that shrink to points, points that stand symmetrically, classifiers that point at them."""
+"""Neural collapse: classes that shrink to points, points that stand symmetrically, classifiers that point at them, and its loss."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from dipole.core.errors import DataError
+from dipole.core.errors import DataError, ParameterError
 from dipole.diagnostics.vectors import BLOCK, classes, matrix
 
 
@@ -91,6 +93,72 @@ def neural_collapse(x: torch.Tensor, labels: torch.Tensor, classifier: torch.Ten
         nc3=dual,
         nearest_mean=right / len(x),
     )
+
+
+def lowest_supcon(labels: torch.Tensor, temperature: float) -> float:
+    """The least that supervised contrastive loss can be on non-negative unit features, whatever the class sizes.
+
+        mean_i log( n_c(i) - 1 + (n - n_c(i)) e^{-1/t} ),   n_c the size of class c;  0 for the only item of a class
+
+    It is met where each class lies in one point and different classes are orthogonal, and only there. A batch's loss (``supcon`` of
+    vectors through a ReLU, as the score ``relu_cosine`` has them) is compared with that of the batch's own labels.
+    Range: at least 0, nats; vectors with signs can be below it.
+    Healthy: what is left to the loss beside it falls towards 0 in training.
+    Source: Kini et al. 2023, arXiv:2306.07960, theorem 1.
+    Cost: O(N log N).
+    Shapes: labels (N,) int64.
+    Errors: DataError, ParameterError.
+
+    >>> round(lowest_supcon(torch.tensor([0] * 8 + [1] * 4 + [2] * 2), temperature=0.5), 5)
+    1.73275
+    """
+    of = classes("lowest_supcon", labels, len(labels))
+    if not 0 < temperature < math.inf:
+        raise ParameterError("lowest_supcon", "temperature", "a number above 0", temperature)
+    sizes = torch.bincount(of).double()[of]
+    terms = torch.where(sizes > 1, (sizes - 1 + (len(of) - sizes) * math.exp(-1 / temperature)).log(), 0.0)
+    return float(terms.mean())
+
+
+def batches_bind(batches: Sequence[torch.Tensor], labels: torch.Tensor) -> bool:
+    """Whether batches that are seen again and again leave supervised contrastive training one best geometry only.
+
+    True where (a) the items of each class hang together, an item with every other it shares a batch with, and (b) every two classes
+    meet in some batch. Otherwise a class may take another direction in each part of the batches, or two classes the same one.
+    A few items, one a class, that are in every batch bring both about.
+    Source: Kini et al. 2023, arXiv:2306.07960, section 4 (batch binding).
+    Cost: O(sum of the batches' sizes + K^2).
+    Shapes: batches of (B,) int64, rows of labels (N,) int64; items in no batch are left out.
+    Errors: DataError.
+
+    >>> apart = [torch.tensor([0, 1]), torch.tensor([2, 3])]
+    >>> labels = torch.tensor([0, 1, 0, 1])
+    >>> batches_bind(apart, labels), batches_bind([torch.tensor([0, 1, 2, 3])], labels)
+    (False, True)
+    """
+    of = classes("batches_bind", labels, len(labels)).tolist()
+    root = list(range(len(of)))
+
+    def top(item: int) -> int:
+        while root[item] != item:
+            root[item] = item = root[root[item]]
+        return item
+
+    met: set[tuple[int, int]] = set()
+    seen: set[int] = set()
+    for batch in batches:
+        rows = batch.tolist()
+        if any(not 0 <= row < len(of) for row in rows):
+            raise DataError("batches_bind: a batch names a row that has no label", value=max(rows))
+        first: dict[int, int] = {}
+        for row in rows:
+            root[top(row)] = top(first.setdefault(of[row], row))
+        met.update((a, b) for a in first for b in first)
+        seen.update(rows)
+    groups: dict[int, set[int]] = {}
+    for row in seen:
+        groups.setdefault(of[row], set()).add(top(row))
+    return all(len(tops) == 1 for tops in groups.values()) and all((a, b) in met for a in groups for b in groups)
 
 
 def _between(a: torch.Tensor, b: torch.Tensor) -> float:
