@@ -40,7 +40,7 @@ class Words:
 
     model = "words"
 
-    def __init__(self, dimension: int = 64) -> None:
+    def __init__(self, dimension: int = 256) -> None:
         self.dimension = dimension
         self._words: dict[str, torch.Tensor] = {}
 

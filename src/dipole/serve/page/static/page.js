@@ -110,8 +110,11 @@
     const live = $("[data-live]"), found = $("[data-live]", page);
     if (live && found) {
       live.replaceWith(found);
-      const hidden = $("#narrow input[name=q]");
-      if (hidden) { hidden.value = field.value.trim(); }
+      $("#narrow input[name=q]").value = field.value.trim();
+      for (const part of all("[data-follow]")) {  // what else says something about the query, unless somebody is at it
+        const fresh = $(`[data-follow="${part.dataset.follow}"]`, page);
+        if (fresh && !all("input:not([type=hidden])", part).some((one) => one.value !== one.defaultValue)) { part.replaceWith(fresh); }
+      }
       history.replaceState({ live: true }, "", url);
     } else {
       $("#main").replaceWith($("#main", page));
