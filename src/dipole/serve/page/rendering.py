@@ -50,12 +50,6 @@ def environment() -> Any:
     return made
 
 
-@functools.cache
-def has_template(name: str) -> bool:
-    """Whether there is a template of this name."""
-    return name in environment().list_templates()
-
-
 def day(date: datetime.date) -> str:
     """A day as people write it.
 

@@ -18,7 +18,7 @@ from dipole.search.collection import Collection
 from dipole.serve.held import Held
 from dipole.serve.page.atlases import Atlases
 from dipole.serve.page.nearest import Sentences
-from dipole.serve.page.rendering import assets, environment, has_template
+from dipole.serve.page.rendering import assets, environment
 from dipole.serve.page.survey import Survey, Surveys
 from dipole.serve.settings import Settings
 from dipole.serve.state import State
@@ -139,11 +139,6 @@ class View:
     @property
     def keys(self) -> tuple[tuple[tuple[str, ...], str], ...]:
         return KEYS
-
-    @property
-    def has_subscribe(self) -> bool:
-        """Whether there is a form to subscribe with."""
-        return bool(self.held) and has_template("subscribe_form.html.jinja")
 
     # -- where links lead -----------------------------------------------------------------------------------------------
 
