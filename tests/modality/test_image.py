@@ -281,3 +281,12 @@ def test_dials_point_where_their_number_says() -> None:
     number = {tuple(row["anchor"].flatten().tolist()): row["number"] for row in dials}
     assert all(row["score"] == -abs(row["number"] - number[tuple(row["positive"].flatten().tolist())]) for row in dials)
     assert Dials(count=9).fingerprint == Dials(count=9).fingerprint != Dials(count=9, seed=1).fingerprint
+
+
+def test_digits_may_be_rare_or_unknown() -> None:
+    counts = [sum(row["label"] == digit for row in Digits(long_tail=10)) for digit in range(10)]
+    assert counts == sorted(counts, reverse=True) and counts[0] == pytest.approx(10 * counts[9], rel=0.05)
+    assert counts[3] / counts[6] == pytest.approx(10 ** (3 / 9), rel=0.05)
+    half = Digits(known=5, count=50)
+    assert [row["label"] for row in half] == [row["label"] if row["label"] < 5 else -1 for row in Digits(count=50)]
+    assert half.fingerprint != Digits(count=50).fingerprint

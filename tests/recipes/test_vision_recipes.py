@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
 
 from dipole.assembly.build import build
 from dipole.assembly.small import small
 from dipole.assembly.spec import load
+from dipole.modality.image.rows.digits import Digits
 from dipole.train.ranks import objective_of
 from dipole.train.recipe import Recipe
+from dipole.train.run import train
 
 
 def recipe_of(name: str, seed: int, **changes: Any) -> Recipe:
@@ -43,3 +47,55 @@ def test_moco_with_two_sides_and_a_filter_by_hand(keep: int) -> None:
         assert not sides["keys"].pooled.requires_grad
         objective.after_step()
         queue = torch.cat([queue, k])[-48:]
+
+
+def test_gml_with_its_classifier_recognises_the_tail_better_than_cross_entropy(tmp_path: Path) -> None:
+    """arXiv:2305.01160: contrast and classifier with the classes' shares, against a classifier that takes all classes to be alike."""
+    spec, seen = load("gml-longtail"), list(Digits(part="test"))
+    labels = torch.tensor([row["label"] for row in seen])
+    shares = [sum(row["label"] == digit for row in Digits(long_tail=50)) for digit in range(10)]
+    conv = {"use": "image.conv", "size": 8, "channels": 1, "width": 8, "depth": 2, "dimension": 32}
+    right = []
+    for weight, prior in ((1.0, {"prior": shares}), (0.0, {})):
+        changes = {
+            "rows": {"use": "image.digits", "long_tail": 50},
+            "views": {"use": "image.two_views", "size": 8, "crop": 0.6, "mirror": False, "color": 0.2},
+            "encoder": [conv, {"use": "classified", "classes": 10}, {"use": "momentum", "decay": 0.9}],
+            "negatives": [{"use": "queue", "size": 512}],
+            "losses": [{"use": "gml", "weight": weight, "temperature": 0.2, **prior}],
+            "regularizers": [{"use": "cross_entropy", "weight": 2.0, **prior}],
+            "step": {"seed": 2, "batch_size": 64, "max_steps": 80, "learning_rate": 5e-3, "save_steps": 0},
+        }
+        recipe = build(spec.changed(changes, "test"))
+        train(recipe, tmp_path / str(weight), show=False)
+        classifier: Any = recipe.encoder
+        with torch.no_grad():
+            found = classifier(classifier.prepare([row["anchor"] for row in seen])).logits.argmax(1)
+        right.append(float((found == labels)[labels >= 6].double().mean()))
+    assert right[0] > right[1] + 0.08
+
+
+def matched(found: torch.Tensor, labels: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Share of the wanted items whose cluster, under the best naming of all clusters, bears their label."""
+    table = torch.zeros(10, 10, dtype=torch.int64)
+    table.index_put_((found, labels), torch.ones_like(found), accumulate=True)
+    names = torch.tensor(linear_sum_assignment(table.numpy(), maximize=True)[1])
+    return float((names[found] == labels)[wanted].double().mean())
+
+
+def test_voted_pairs_find_classes_nobody_named(tmp_path: Path) -> None:
+    """arXiv:2309.11132: digits 5 to 9 are never labelled; agreement of voted pairs and pseudo-labels tells them apart."""
+    seen = list(Digits(part="test"))
+    labels = torch.tensor([row["label"] for row in seen])
+    gains = []
+    for seed in (1, 2, 3):
+        right = []
+        for given in ({}, {"regularizers": [{"use": "cross_entropy", "margin": 0.2}, "mean_entropy"]}):
+            recipe = recipe_of("cpl-owdfa", seed, **given)
+            train(recipe, tmp_path / f"{seed}-{len(given)}", show=False)
+            encoder: Any = recipe.encoder
+            with torch.no_grad():
+                found = encoder(encoder.prepare([row["anchor"] for row in seen])).logits.argmax(1)
+            right.append(matched(found, labels, labels >= 5))
+        gains.append(right[0] - right[1])
+    assert min(gains) > 0 and sum(gains) / 3 > 0.1, gains

@@ -21,11 +21,13 @@ from dipole.regularizers import (
     CrossEntropy,
     EffectiveRank,
     FineGrained,
+    FlowPrior,
     JointEntropy,
     MeanEntropy,
     Salient,
     Structure,
     Variance,
+    VotedPairs,
 )
 from dipole.views.aligned import Aligned
 from tests.train.stand_in import Bag
@@ -94,7 +96,12 @@ def later(term):
     return term
 
 
+DRAWN = {
+    "test_the_order_of_items_does_not_matter": "pseudo-labels are drawn item by item, so an item elsewhere is given another draw",
+    "test_the_gradient_is_that_of_finite_differences": "pseudo-labels and votes are constants, so part of the slope is left out",
+}
 HELD = {"test_the_gradient_is_that_of_finite_differences": "means of communities are constants, so part of the slope is left out"}
+FLOWING = {"test_the_order_of_items_does_not_matter": "noise and time are drawn item by item, so an item elsewhere is given another draw"}
 ALONE = {"test_a_single_item_is_refused": "a mean over items, each judged alone, is defined for one item"}
 
 REGULARIZERS: dict[str, Case] = {
@@ -110,11 +117,13 @@ REGULARIZERS: dict[str, Case] = {
     "effective_rank": Case(lambda d: EffectiveRank()),
     "effective_rank, raised": Case(lambda d: EffectiveRank(raised=True)),
     "fine_grained": Case(lambda d: FineGrained(temperature=0.5), ALONE),
+    "flow_prior": Case(lambda d: FlowPrior(dimension=d, warmup=0, hidden=8), {**ALONE, **FLOWING}),
     "joint_entropy": Case(lambda d: JointEntropy(width=1.5)),
     "mean_entropy": Case(lambda d: MeanEntropy()),
     "salient": Case(lambda d: Salient(background=0.5)),
     "structure": Case(lambda d: Structure(temperature=0.3)),
     "structure, three levels": Case(lambda d: Structure(temperature=0.3, levels=3, decaying=True)),
     "structure, from the middle": Case(lambda d: Structure(temperature=0.3, from_middle=True)),
+    "voted_pairs": Case(lambda d: VotedPairs(), DRAWN),
     "variance": Case(lambda d: Variance()),
 }

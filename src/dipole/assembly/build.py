@@ -17,7 +17,7 @@ from dipole.train.objective import USUAL, Between
 from dipole.train.recipe import Recipe
 from dipole.train.rng import seed_everything
 
-_NEEDED = ("rows", "views", "encoder", "losses")
+_NEEDED = ("rows", "views", "encoder", "losses")  # or regularizers in place of losses
 _RESERVED = {"losses": ("use", "weight", "between"), "regularizers": ("use", "weight")}
 
 
@@ -43,7 +43,7 @@ def check(spec: Spec, complete: bool = True) -> dict[str, list[Choice]]:
         given = ", ".join(spec.paper["gives"])
         raise UsageError(f"{spec.path}: describes a paper without a training recipe of its own; what dipole takes from it: {given}")
     for slot in _NEEDED:
-        if not spec.parts.get(slot):
+        if not spec.parts.get(slot) and not (slot == "losses" and spec.parts.get("regularizers")):
             raise UsageError(f'{spec.path}: lacks {slot}; add it under [parts], for example {slot} = {{ use = "..." }}')
     chosen: dict[str, list[Choice]] = {}
     for slot in SLOTS:

@@ -9,11 +9,13 @@ from dipole.regularizers.cross_correlation import CrossCorrelation
 from dipole.regularizers.cross_entropy import CrossEntropy
 from dipole.regularizers.effective_rank import EffectiveRank
 from dipole.regularizers.fine_grained import FineGrained
+from dipole.regularizers.flow_prior import FlowPrior
 from dipole.regularizers.joint_entropy import JointEntropy
 from dipole.regularizers.mean_entropy import MeanEntropy
 from dipole.regularizers.salient import Salient
 from dipole.regularizers.structure import Structure
 from dipole.regularizers.variance import Variance
+from dipole.regularizers.voted_pairs import VotedPairs
 
 __all__ = [
     "Anisotropy",
@@ -24,9 +26,11 @@ __all__ = [
     "CrossEntropy",
     "EffectiveRank",
     "FineGrained",
+    "FlowPrior",
     "JointEntropy",
     "MeanEntropy",
     "Salient",
     "Structure",
     "Variance",
+    "VotedPairs",
 ]

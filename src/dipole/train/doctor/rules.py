@@ -71,7 +71,12 @@ def on_reading(history: History) -> Iterator[Alarm]:
 
 
 def _at_log_n(recent: Sequence[Record], run: Run) -> Iterator[Alarm]:
-    if len(recent) < WINDOW or recent[0]["step"] <= run.warmup_steps or not recent[-1].get("log_candidates") or run.pair_loss is None:
+    if (
+        len(recent) < WINDOW
+        or recent[0]["step"] <= run.warmup_steps
+        or not recent[-1].get("log_candidates")
+        or not (run.pair_loss and run.pair_loss[1])
+    ):
         return
     name, weight = run.pair_loss
     losses = [r[name] / weight for r in recent]

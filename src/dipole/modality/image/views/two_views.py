@@ -54,4 +54,6 @@ class TwoViews:
         pairs = Pairs.aligned(sides["queries"], sides["keys"], score=score, query_ids=meta["queries.id"])
         if "queries.label" not in meta:
             return pairs
-        return replace(pairs, rows={**pairs.rows, "label": meta["queries.label"]}, cols={**pairs.cols, "label": meta["keys.label"]})
+        known = ("id", "label")
+        rows, cols = ({name: meta[f"{side}.{name}"] for name in known} for side in ("queries", "keys"))
+        return replace(pairs, rows={**pairs.rows, **rows}, cols={**pairs.cols, **cols})
