@@ -17,6 +17,7 @@ def run(
     approximate: Annotated[str, typer.Option(help="Build an approximate index: ivf-rq, ivf-sq, ivf-pq, ivf-flat, ivf-hnsw-sq.")] = "",
     recall: Annotated[float, typer.Option(min=0.0, max=1.0, help="The recall@10 the index must be measured to have.")] = 0.95,
     queries: Annotated[Path | None, typer.Option(help="A file of texts as people ask them, to measure that recall with.")] = None,
+    to: Annotated[str, typer.Option(help="Copy it to qdrant:http://host:6333/NAME; what is there already is not sent again.")] = "",
     duplicates: Annotated[float, typer.Option(min=0.0, max=1.0, help="List groups of documents at least this near (cosine).")] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
@@ -26,6 +27,7 @@ def run(
       dipole collection papers
       dipole collection papers --approximate ivf-rq --recall 0.97 --queries asked.txt
       dipole collection papers --rollback 3
+      dipole collection papers --to qdrant:http://localhost:6333/papers
     """
     import dataclasses
 
@@ -42,6 +44,11 @@ def run(
         asked = _asked(queries, held.model) if queries else 200
         held, built = held.index(approximate, recall, asked, told=lambda text: typer.echo(text, err=True))
         typer.echo(built.text, err=as_json)
+    if to:
+        from dipole.search.qdrant import Qdrant
+
+        done = Qdrant.at(to).copy(held)
+        typer.echo(f"{to}: {done.new} new, {done.changed} changed, {done.same} the same, {done.removed} removed", err=as_json)
     groups = held.near_duplicates(duplicates) if duplicates else []
     commits = held.history()
     if as_json:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
 def run(
-    folder: Annotated[Path, typer.Argument(help="A collection made by: dipole index or dipole ingest")],
+    folder: Annotated[str, typer.Argument(help="A collection made by: dipole index or dipole ingest; or qdrant:http://host:6333/NAME")],
     query: Annotated[str, typer.Argument(help="What to look for, in your own words.")],
     k: Annotated[int, typer.Option("-k", "--top", help="How many answers.", min=1)] = 10,
     hybrid: Annotated[bool, typer.Option("--hybrid", help="Meaning and words together, by reciprocal rank fusion.")] = False,
@@ -40,12 +39,19 @@ def run(
         raise UsageError("--hybrid uses words and meaning, --words only words; give one of them")
     first, last = (None if day is None else day.date() for day in (after, before))
     where = Filter(after=first, before=last, tags=tuple(tag or ()), fields=parse_fields(field or []))
-    collection = Collection.open(folder)
-    if words:
+    if folder.startswith("qdrant:"):
+        from dipole.search.qdrant import Qdrant
+
+        if hybrid or words:
+            raise UsageError("a collection in Qdrant is searched by meaning; leave --hybrid and --words out")
+        collection: Collection | Qdrant = Qdrant.at(folder)
+    else:
+        collection = Collection.open(folder)
+    if isinstance(collection, Collection) and words:
         hits = collection.search_words(query, k, where)
     else:
         encoder = load_encoder(model or collection.model)
-        if hybrid:
+        if isinstance(collection, Collection) and hybrid:
             hits = collection.search_hybrid(query, encoder, k, where, exact=exact)
         else:
             hits = collection.search([query], encoder, k, where, exact=exact)[0]
