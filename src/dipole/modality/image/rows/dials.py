@@ -5,19 +5,16 @@ The hand is a bar from the middle to the rim. Its number is the angle in steps o
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-
 import torch
 
+from dipole.core.made import Made
 from dipole.core.part import at_least, part
-from dipole.core.protocols import Row
 
 __all__ = ["Dials"]
 
 
 @part
-class Dials:
+class Dials(Made):
     """Rows ``anchor`` (1, size, size) float32 in 0 .. 1, ``number`` 0.0 to ``steps``, ``positive``, the dial of another row, and ``score``,
     minus how far apart the two numbers are."""
 
@@ -37,8 +34,7 @@ class Dials:
             {"anchor": image, "number": float(number), "positive": images[int(j)].clamp(0, 1), "score": -float(far)}
             for image, number, j, far in zip(images.clamp(0, 1), numbers, other, apart, strict=True)
         ]
-        digest = hashlib.sha256(images.numpy().tobytes() + numbers.numpy().tobytes())
-        vars(self).update(_rows=rows, _fingerprint=digest.hexdigest())
+        self.keep(rows, images.numpy().tobytes() + numbers.numpy().tobytes())
 
     def _drawn(self, numbers: torch.Tensor) -> torch.Tensor:
         """(N, 1, size, size): how near a pixel is to the hand."""
@@ -49,19 +45,3 @@ class Dials:
         across = -right * angle.sin() + up * angle.cos()
         hand = (-((across * self.size / 2) ** 2)).exp() * ((along >= 0) & (along <= 1))
         return hand[:, None]
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Row:
-        rows: list[Row] = vars(self)["_rows"]
-        return rows[index]
-
-    def __iter__(self) -> Iterator[Row]:
-        return iter(vars(self)["_rows"])
-
-    @property
-    def fingerprint(self) -> str:
-        """sha256 of the images and the numbers."""
-        found: str = vars(self)["_fingerprint"]
-        return found

@@ -5,17 +5,15 @@ Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI M
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from dipole.core.errors import ParameterError
 from dipole.core.extras import need
+from dipole.core.made import Made
 from dipole.core.part import at_least, between, choice, part
-from dipole.core.protocols import Row
 
 __all__ = ["Digits"]
 
@@ -25,7 +23,7 @@ _TRAIN = 1437  # four fifths; the last fifth is by other hands
 
 
 @part
-class Digits:
+class Digits(Made):
     """Rows ``anchor`` (1, 8, 8) uint8, ``positive`` a caption such as "the digit seven", ``label`` 0 to 9, or -1: not known."""
 
     part: str = choice(("train", "test", "all"), "train", "the first four fifths, the last fifth, or both")
@@ -51,8 +49,7 @@ class Digits:
             name = NAMES[told] if chance.random() < 0.5 else str(told)
             rows.append({"anchor": image, "positive": chance.choice(WORDINGS).format(name), "label": label if label < self.known else -1})
         told_of = [(row["positive"], row["label"]) if self.known < 10 else row["positive"] for row in rows]
-        digest = hashlib.sha256(grey.numpy().tobytes() + repr(told_of).encode())
-        vars(self).update(_rows=rows, _fingerprint=digest.hexdigest())
+        self.keep(rows, grey.numpy().tobytes() + repr(told_of).encode())
 
     def _thinned(self, places: list[int], target: list[int]) -> list[int]:
         """The first of each digit, so that their numbers fall from 0 to 9."""
@@ -64,19 +61,3 @@ class Digits:
                 left[target[place]] -= 1
                 kept.append(place)
         return kept
-
-    def __len__(self) -> int:
-        return len(vars(self)["_rows"])
-
-    def __getitem__(self, index: int) -> Row:
-        rows: list[Row] = vars(self)["_rows"]
-        return rows[index]
-
-    def __iter__(self) -> Iterator[Row]:
-        return iter(vars(self)["_rows"])
-
-    @property
-    def fingerprint(self) -> str:
-        """sha256 of the pixels and the captions."""
-        found: str = vars(self)["_fingerprint"]
-        return found

@@ -7,7 +7,6 @@ The query is a docstring's first paragraph, the document is the function's sourc
 from __future__ import annotations
 
 import ast
-import hashlib
 import inspect
 import logging
 import re
@@ -17,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dipole.core.errors import DataError, UsageError
+from dipole.core.made import Made
 from dipole.core.part import at_least, choice, part, words
-from dipole.core.protocols import Row
 
 __all__ = ["Code"]
 log = logging.getLogger(__name__)
@@ -28,7 +27,7 @@ _SKIPPED = {"test", "tests", "site-packages", "dist-packages", "idle_test", "idl
 
 
 @part
-class Code:
+class Code(Made):
     """Rows ``anchor`` (docstring), ``positive`` (code), ``module`` (dotted), ``name`` (dotted), ``file``, ``line``.
 
     Raises UsageError where the folder is missing, DataError where it holds no documented function. Files that do not
@@ -56,26 +55,7 @@ class Code:
             log.warning("%s: %d files do not parse and are left out", root, broken)
         if not rows:
             raise DataError("no documented function in any Python file", path=root, remedy="give a folder of Python sources")
-        digest = hashlib.sha256(repr([(r["module"], r["name"], r["anchor"], r["positive"]) for r in rows]).encode())
-        vars(self)["_rows"], vars(self)["_fingerprint"] = rows, digest.hexdigest()
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-    def __getitem__(self, index: int) -> Row:
-        return self._all()[index]
-
-    def __iter__(self) -> Iterator[Row]:
-        return iter(self._all())
-
-    @property
-    def fingerprint(self) -> str:
-        """sha256 of all pairs."""
-        return str(vars(self)["_fingerprint"])
-
-    def _all(self) -> list[Row]:
-        rows: list[Row] = vars(self)["_rows"]
-        return rows
+        self.keep(rows, repr([(r["module"], r["name"], r["anchor"], r["positive"]) for r in rows]).encode())
 
 
 def _files(root: Path) -> list[Path]:

@@ -5,10 +5,9 @@ The sentences are those of ``toy.sentences``. All from one seed.
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Iterator
 
+from dipole.core.made import Made
 from dipole.core.part import at_least, part
 from dipole.core.protocols import Row
 from dipole.modality.toy.rows.sentences import say
@@ -17,7 +16,7 @@ __all__ = ["Graded"]
 
 
 @part
-class Graded:
+class Graded(Made):
     """Rows ``anchor``, ``positive`` and ``score`` 1.0 to 4.0: equal slots. Grades are equally frequent."""
 
     count: int = at_least(1, 256, "how many rows")
@@ -34,19 +33,4 @@ class Graded:
                 other[slot] = (other[slot] + chance.randrange(1, 6)) % 6
             texts = [say((m[0], m[1], m[2], m[3]), [chance.randrange(2) for _ in m], chance.random() < 0.5) for m in (meaning, other)]
             rows.append({"anchor": texts[0], "positive": texts[1], "score": float(grade)})
-        vars(self)["_rows"] = rows
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Row:
-        rows: list[Row] = vars(self)["_rows"]
-        return rows[index]
-
-    def __iter__(self) -> Iterator[Row]:
-        return (self[index] for index in range(self.count))
-
-    @property
-    def fingerprint(self) -> str:
-        """sha256 of the rows."""
-        return hashlib.sha256(repr(list(self)).encode()).hexdigest()
+        self.keep(rows, repr(rows).encode())

@@ -6,12 +6,11 @@ any order; the row's negatives change one thing: two colours change places, one 
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Iterator
 
 import torch
 
+from dipole.core.made import Made
 from dipole.core.part import at_least, between, part
 from dipole.core.protocols import Row
 
@@ -30,7 +29,7 @@ Thing = tuple[str, str]  # colour, shape
 
 
 @part
-class Scenes:
+class Scenes(Made):
     """Rows ``anchor`` (3, 16, 16) uint8, ``positive`` a caption, ``negative`` three captions that are wrong, ``cells`` where each
     object is, 0 to 15, in the caption's order, ``label`` equal for scenes of the same objects.
     """
@@ -58,24 +57,7 @@ class Scenes:
                     "label": sum(1 << (5 * list(COLORS).index(c) + list(SHAPES).index(s)) for c, s in things),
                 }
             )
-        digest = hashlib.sha256(repr([(row["anchor"].numpy().tobytes(), row["positive"], row["negative"]) for row in rows]).encode())
-        vars(self).update(_rows=rows, _fingerprint=digest.hexdigest())
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Row:
-        rows: list[Row] = vars(self)["_rows"]
-        return rows[index]
-
-    def __iter__(self) -> Iterator[Row]:
-        return iter(vars(self)["_rows"])
-
-    @property
-    def fingerprint(self) -> str:
-        """sha256 of the pixels and the captions."""
-        found: str = vars(self)["_fingerprint"]
-        return found
+        self.keep(rows, repr([(row["anchor"].numpy().tobytes(), row["positive"], row["negative"]) for row in rows]).encode())
 
 
 def drawn(things: list[Thing], cells: list[int]) -> torch.Tensor:

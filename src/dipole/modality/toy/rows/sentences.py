@@ -7,11 +7,10 @@ equal slots / 4. All from one seed.
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Iterator
 
 from dipole.core.errors import ParameterError
+from dipole.core.made import Made
 from dipole.core.part import at_least, part
 from dipole.core.protocols import Row
 
@@ -25,7 +24,7 @@ SLOTS = (_SUBJECTS, _VERBS, _OBJECTS, _PLACES)
 
 
 @part
-class Sentences:
+class Sentences(Made):
     """Rows ``anchor``, ``positive``, ``negative`` (one slot differs), ``label``, ``meaning``.
 
     The first 1296 rows have 1296 different meanings, in an order the seed chooses; then they come again in other words.
@@ -56,22 +55,7 @@ class Sentences:
                     "meaning": meaning,
                 }
             )
-        vars(self)["_rows"] = rows
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Row:
-        rows: list[Row] = vars(self)["_rows"]
-        return rows[index]
-
-    def __iter__(self) -> Iterator[Row]:
-        return (self[index] for index in range(self.count))
-
-    @property
-    def fingerprint(self) -> str:
-        """sha256 of all rows."""
-        return hashlib.sha256(repr(vars(self)["_rows"]).encode()).hexdigest()
+        self.keep(rows, repr(rows).encode())
 
 
 def say(meaning: tuple[int, int, int, int], chosen: list[int], place_first: bool) -> str:
