@@ -21,6 +21,7 @@ from dipole.core.errors import DataError, ModelMismatchError, ParameterError, Us
 from dipole.search import manifest, table
 from dipole.search.collection import Collection
 from dipole.search.documents import Document, documents_of
+from dipole.search.filters import Filter
 
 lancedb = pytest.importorskip("lancedb")
 pyarrow = pytest.importorskip("pyarrow")
@@ -287,3 +288,17 @@ def test_rows_become_documents() -> None:
     assert list(documents_of(rows, first=5)) == [Document("7", "words", title="t"), Document("6", "more")]
     with pytest.raises(DataError, match=r"some\.csv: row 2 needs a text.*--text"):
         list(documents_of([{"anchor": "a"}, {"anchor": " "}], path="some.csv"))
+
+
+def test_vectors_kept_in_memory_give_the_same_answers_and_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "READ_ROWS", 37)
+    model = Letters()
+    collection = Collection.create(tmp_path / "c", numbered(0, 200), model)
+    filtered = Filter(fields={"parity": 1})
+    wanted = collection.search(["what"], model), collection.search(["what"], model, where=filtered)
+    assert not collection.keep_vectors(most=200 * 8 * 4 - 1) and collection.keep_vectors(most=200 * 8 * 4)
+    with monkeypatch.context() as without:
+        without.setattr(table, "read_vectors", lambda *given: pytest.fail("read again"))
+        assert collection.search(["what"], model) == wanted[0]
+    assert collection.search(["what"], model, where=filtered) == wanted[1]
+    assert not Collection.create(tmp_path / "empty", [], model).keep_vectors()

@@ -251,6 +251,12 @@ class Collection:
         """Groups of ids that nearly coincide, in the whole collection. O(N^2 d) time."""
         return near_duplicates(self.table, threshold) if len(self) else []
 
+    def keep_vectors(self, most: int = 256_000_000) -> bool:
+        """Keep vectors in memory for many searches without a filter, where they take so many bytes and there is no index."""
+        if fits := bool(len(self) and not self.manifest.index and len(self) * self.manifest.dimension * 4 <= most):
+            self._cache["vectors"] = list(nearest.checked(self.folder, self.table))
+        return fits
+
     @property
     def table(self) -> Any:
         """The LanceDB table at the version that counts, opened once."""
@@ -281,10 +287,12 @@ class Collection:
     def _nearest(self, queries: torch.Tensor, k: int, where: Filter, exact: bool) -> list[nearest.Ranking]:
         if not len(self):
             return [[] for _ in queries]
-        held = self.manifest.index
+        held, condition = self.manifest.index, where.sql()
+        if not condition and "vectors" in self._cache:
+            return nearest.among(self._cache["vectors"], queries.float(), k)
         if held and not exact:
-            return nearest.by_index(self.table, queries.float(), k, where.sql(), held["probes"], held["refine"])
-        return nearest.exactly(self.folder, self.table, queries.float(), k, where.sql())
+            return nearest.by_index(self.table, queries.float(), k, condition, held["probes"], held["refine"])
+        return nearest.exactly(self.folder, self.table, queries.float(), k, condition)
 
     def _hits(self, rankings: list[nearest.Ranking]) -> list[list[Hit]]:
         found = tables.read_documents(self.table, [row for ranking in rankings for _, row in ranking]) if any(rankings) else {}

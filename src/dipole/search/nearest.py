@@ -6,7 +6,7 @@ Every function answers, per query, pairs of (score, row id), best first; equal s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,28 @@ RRF = 60  # the constant of reciprocal rank fusion, as in Cormack et al., SIGIR 
 
 
 def exactly(folder: Path, table: Any, queries: torch.Tensor, k: int, where: str = "", column: str = "vector") -> list[Ranking]:
-    """The best of each block joined with the best so far: memory does not grow with the table."""
-    scores = queries.new_empty(len(queries), 0)
-    rows = torch.empty(len(queries), 0, dtype=torch.int64)
+    """Out of the table, a block at a time: memory does not grow with it."""
+    return among(checked(folder, table, where, column), queries, k)
+
+
+def checked(folder: Path, table: Any, where: str = "", column: str = "vector") -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Blocks of (n, d) vectors and (n,) row ids. Raises DataError for a vector that is zero or not finite."""
     first = 0
     for block, ids in tables.read_vectors(table, where, column):
         refuse_bad_vectors(block, str(folder), first, "rebuild with: dipole index --rebuild")
+        yield block, ids
+        first += len(block)
+
+
+def among(blocks: Iterable[tuple[torch.Tensor, torch.Tensor]], queries: torch.Tensor, k: int) -> list[Ranking]:
+    """The best of each block joined with the best so far."""
+    scores = queries.new_empty(len(queries), 0)
+    rows = torch.empty(len(queries), 0, dtype=torch.int64)
+    for block, ids in blocks:
         top = topk_search(queries, block, min(k, len(block)))
         scores, rows = torch.cat([scores, top.values.to(scores)], 1), torch.cat([rows, ids[top.ids]], 1)
         order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
         scores, rows = scores.gather(1, order), rows.gather(1, order)
-        first += len(block)
     return [list(zip(*pair, strict=True)) for pair in zip(scores.tolist(), rows.tolist(), strict=True)]
 
 

@@ -161,7 +161,8 @@ class Shelf:
                 "rebuild the collection"
             )
         if held.rows:
-            len(collection.listing.rows)  # opens the table, and reads what lists need, before anybody waits for it
+            collection.keep_vectors()  # opens the table, and reads what is asked often, before anybody waits for it
+            len(collection.listing.rows)
         return Held(name, collection, encoder)
 
     def _encoder(self, model: str) -> Batched:
