@@ -26,16 +26,22 @@ class Atlases:
         self._held: dict[str, tuple[str, Atlas]] = {}
         self._drawing: dict[str, threading.Thread] = {}
 
-    def of(self, held: Held) -> Atlas | None:
-        """The map of this version; None while it is being drawn, which begins here where nobody has begun it."""
+    def of(self, held: Held, wait: float = 0.0) -> Atlas | None:
+        """The map of this version; None while it is being drawn, which begins here where nobody has begun it, and which is
+        waited for so many seconds.
+        """
         with self._lock:
             known = self._held.get(held.name)
             if known is not None and known[0] == held.version:
                 return known[1]
-            if held.name not in self._drawing:
-                thread = threading.Thread(target=self._draw, args=(held,), name="dipole-map", daemon=True)
-                self._drawing[held.name] = thread
-                thread.start()
+            drawing = self._drawing.get(held.name)
+            if drawing is None:
+                drawing = threading.Thread(target=self._draw, args=(held,), name="dipole-map", daemon=True)
+                self._drawing[held.name] = drawing
+                drawing.start()
+        if wait:
+            drawing.join(wait)
+            return self.of(held)
         return None
 
     def _draw(self, held: Held) -> None:

@@ -10,12 +10,13 @@ from dipole.serve.page.errors import PageRoute
 from dipole.serve.page.view import Asked
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
+_WAIT = 2.0  # seconds that the page waits for its first map, so that a small collection's is there at once
 
 
 @router.get("/map")
 def the_map(view: Asked) -> Response:
     """The map, and the same as a list of regions."""
-    atlas = view.desk.atlases.of(view.held) if view.held and view.size >= LEAST else None
+    atlas = view.desk.atlases.of(view.held, _WAIT) if view.held and view.size >= LEAST else None
     return view.page("map.html.jinja", tab="map", atlas=atlas)
 
 
