@@ -15,6 +15,7 @@ def run(
     api_key_file: Annotated[Path | None, typer.Option(help="A file that holds the API key. [default: the variable DIPOLE_API_KEY]")] = None,
     model: Annotated[str, typer.Option(help="The model for queries; must be the collections'. [default: each collection's]")] = "",
     base_url: Annotated[str, typer.Option(help="How people reach the server from outside: https://papers.example.org")] = "",
+    map: Annotated[str, typer.Option(help="How the page's map is drawn: pca, or umap, which takes longer and pip's dipole[map].")] = "pca",
     proxy: Annotated[list[str] | None, typer.Option(help="A reverse proxy's address, whose X-Forwarded-For is believed.")] = None,
     rate: Annotated[float, typer.Option(min=0, help="Requests a second and client after a burst; 0 for no bound.")] = 50.0,
 ) -> None:
@@ -30,4 +31,4 @@ def run(
     from dipole.serve.settings import Settings
 
     key = key_from(api_key_file)
-    serve(Settings(folder, host, port, key, model=model, base_url=base_url, proxies=tuple(proxy or ()), rate=rate))
+    serve(Settings(folder, host, port, key, model=model, base_url=base_url, map=map, proxies=tuple(proxy or ()), rate=rate))

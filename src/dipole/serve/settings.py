@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from dipole.core.errors import ParameterError, UsageError
+from dipole.core.errors import MissingExtraError, ParameterError, UnknownNameError, UsageError
+from dipole.report.maps import MAPS
 
 KEY_VARIABLE = "DIPOLE_API_KEY"
 _KEY_LENGTH = 16
@@ -20,9 +22,9 @@ class Settings:
     """The folder (one collection, or a folder of collections), the address, the key, and the limits.
 
     ``api_key`` empty: none is asked for, which only a loopback host allows. ``base_url``: how people reach the server from
-    outside (https://papers.example.org), for links in mails; its host is answered to. ``proxies``: addresses of reverse
-    proxies whose X-Forwarded-For is believed. Seconds, bytes and characters say so in their names. ``rate`` is requests a
-    second and client, after a ``burst``; 0 for no bound.
+    outside (https://papers.example.org), for links in mails; its host is answered to. ``map``: how the page's map is drawn,
+    pca or umap. ``proxies``: addresses of reverse proxies whose X-Forwarded-For is believed. Seconds, bytes and characters say
+    so in their names. ``rate`` is requests a second and client, after a ``burst``; 0 for no bound.
 
     Raises UsageError for a host that others can reach without a key, ParameterError for a value out of range.
     """
@@ -33,6 +35,7 @@ class Settings:
     api_key: str = field(default="", repr=False)
     model: str = ""
     base_url: str = ""
+    map: str = "pca"
     proxies: tuple[str, ...] = ()
     rate: float = 50.0
     burst: int = 200
@@ -64,6 +67,10 @@ class Settings:
                 raise ParameterError("serve", name, "above 0", getattr(self, name))
         if self.base_url and (urlsplit(self.base_url).scheme not in ("http", "https") or not urlsplit(self.base_url).hostname):
             raise ParameterError("serve", "base_url", "an http or https address, such as https://papers.example.org", self.base_url)
+        if self.map not in MAPS:
+            raise UnknownNameError("map", self.map, MAPS)
+        if self.map == "umap" and importlib.util.find_spec("umap") is None:
+            raise MissingExtraError("map", "the map umap", "umap")
         key = self.api_key
         if key and (len(key) < _KEY_LENGTH or not key.isascii() or not key.isprintable() or " " in key):
             rule = f"the API key must be at least {_KEY_LENGTH} printable ASCII characters without spaces"

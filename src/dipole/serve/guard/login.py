@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import html
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 
 from dipole.serve.guard.key import COOKIE, DAYS, Sessions
 from dipole.serve.guard.rate import Buckets, client
+from dipole.serve.page.view import view_of_nobody
 
 router = APIRouter(include_in_schema=False)
-_PAGE = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Key needed</title></head>
-<body><main>
-<h1>This collection needs a key</h1>
-<form method="post" action="/login">
-<input type="hidden" name="next" value="{next}">
-<p><label for="key">Key</label> <input id="key" name="key" type="password" autocomplete="current-password" required autofocus></p>
-{said}
-<p><button>Open</button></p>
-</form>
-</main></body>
-</html>
-"""
 _GUESSES = Buckets(rate=0.2, burst=10)
 
 
 @router.get("/login")
-def form(next: str = "/") -> Response:
+def form(request: Request, next: str = "/") -> Response:
     """The form."""
-    return _page(next)
+    return _page(request, next)
 
 
 @router.post("/login")
@@ -45,7 +31,7 @@ async def enter(request: Request) -> Response:
         sessions = Sessions(settings.api_key)
         if not sessions.right(key):
             slow = _GUESSES.take(client(request.scope)) > 0
-            return _page(then, "Too many wrong keys; wait a minute." if slow else "That is not the key.", 429 if slow else 401)
+            return _page(request, then, "Too many wrong keys; wait a minute." if slow else "That is not the key.", 429 if slow else 401)
     answer = RedirectResponse(_here(then), 303, {"Cache-Control": "no-store"})
     if settings.api_key:
         secure = settings.encrypted or request.url.scheme == "https"
@@ -71,7 +57,7 @@ def _here(next: str) -> str:
     return next if plain else "/"
 
 
-def _page(next: str, said: str = "", status: int = 200) -> Response:
-    shown = f'<p role="alert">{html.escape(said)}</p>' if said else ""
-    content = _PAGE.format(next=html.escape(_here(next), quote=True), said=shown)
-    return HTMLResponse(content, status, {"Cache-Control": "no-store"})
+def _page(request: Request, next: str, said: str = "", status: int = 200) -> Response:
+    page = view_of_nobody(request).page("login.html.jinja", status, next=_here(next), said=said)
+    page.headers["Cache-Control"] = "no-store"
+    return page

@@ -134,7 +134,7 @@ def _names(documents: Sequence[Document], home: Sequence[int]) -> list[str]:
         }
         inside[number].update(words.keys())
         for root, word in words.items():
-            forms.setdefault(root, Counter())[word.lower()] += 1
+            forms.setdefault(root, Counter())[word.lower() if word[1:].islower() else word] += 1
     sizes = Counter(home)
     everywhere: Counter[str] = Counter()
     for counter in inside:

@@ -51,7 +51,7 @@ class Desk:
         self.visitors = Visitors(secret_in(settings.state_folder))
         self.surveys = Surveys()
         self.sentences = Sentences()
-        self.atlases = Atlases(settings.state_folder / "maps")
+        self.atlases = Atlases(settings.state_folder / "maps", settings.map)
 
 
 @dataclass(frozen=True)
@@ -206,6 +206,11 @@ def view_without(request: Request) -> View:
             continue
         except Exception:
             break
+    return _view(request, None)
+
+
+def view_of_nobody(request: Request) -> View:
+    """A view that shows nothing of any collection: for whoever has yet to prove that they may look."""
     return _view(request, None)
 
 
