@@ -1,9 +1,10 @@
 """How long an audit takes and how much memory it needs: made-up rows with planted copies, near copies, leaks and empty rows.
 
-    python -m bench.audit                     200,000 rows; writes bench/results/audit.json
-    python -m bench.audit --rows 1000000      nothing is written
+    python -m bench.audit                     200,000 rows and a tenth of them; writes bench/results/audit.json
+    python -m bench.audit --rows 1000000      one size more, added to that file; minutes
 
-Each size runs in a process of its own; memory is the most that process held.
+Each size runs in a process of its own; memory is the most that process held, ``cpu seconds`` what it computed, which other processes
+on the machine do not change as they do ``seconds``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.record import circumstances, write
+from bench.record import RESULTS, circumstances, write
+
+NAME = "audit.json"
 
 
 def make(folder: Path, count: int) -> dict[str, int]:
@@ -58,8 +61,9 @@ def once(folder: str) -> None:
 
     start = time.perf_counter()
     report = audit(Path(folder) / "train.jsonl", Settings(against=[Path(folder) / "dev.jsonl"]))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"rows": report.rows, "seconds": time.perf_counter() - start, "peak bytes": peak, "counts": report.counts}))
+    seconds, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
+    told = {"seconds": seconds, "cpu seconds": used.ru_utime + used.ru_stime, "peak bytes": used.ru_maxrss * 1024}
+    print(json.dumps({"rows": report.rows, **told, "counts": report.counts}))
 
 
 def measured(count: int) -> dict[str, Any]:
@@ -72,7 +76,7 @@ def measured(count: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure a tenth of the rows and all of them: what grows is what a row costs."""
+    """Measure one size after the smaller ones: what grows is what a row costs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--once", default="")
@@ -80,14 +84,17 @@ def main() -> None:
     if arguments.once:
         once(arguments.once)
         return
-    small, large = measured(arguments.rows // 10), measured(arguments.rows)
-    grown = (large["peak bytes"] - small["peak bytes"]) / (large["rows"] - small["rows"])
-    for found in (small, large):
-        print(f"{found['rows']} rows: {found['seconds']:.1f} s, {found['peak bytes'] / 2**20:.0f} MiB, {found['counts']}")
-    print(f"{grown:.0f} bytes a row")
+    result = json.loads((RESULTS / NAME).read_text(encoding="utf-8")) if (RESULTS / NAME).exists() else {"sizes": []}
     if arguments.rows == 200_000:
-        result = {**circumstances("numpy"), "bytes a row": grown, "sizes": [small, large]}
-        print(f"written: {write('audit.json', result).name}")
+        result = {"sizes": [measured(20_000)]}
+    sizes = [size for size in result["sizes"] if size["rows"] < arguments.rows] + [measured(arguments.rows)]
+    small, large = sizes[0], sizes[-1]
+    grown = (large["peak bytes"] - small["peak bytes"]) / max(1, large["rows"] - small["rows"])
+    for found in sizes:
+        spent = f"{found['seconds']:.1f} s ({found['cpu seconds']:.1f} s computing)"
+        print(f"{found['rows']} rows: {spent}, {found['peak bytes'] / 2**20:.0f} MiB, {found['counts']}")
+    print(f"{grown:.0f} bytes a row")
+    print(f"written: {write(NAME, {**circumstances('numpy'), 'bytes a row': grown, 'sizes': sizes}).name}")
 
 
 if __name__ == "__main__":

@@ -205,10 +205,10 @@ def audit() -> str:
     """What an audit costs, as measured."""
     if (found := measured("audit")) is None:
         return ""
-    rows = ["| rows | file | time | most memory |", "|---|---|---|---|"]
+    rows = ["| rows | file | time | of it computing | most memory |", "|---|---|---|---|---|"]
     for size in found["sizes"]:
-        cells = f"{size['rows']:,} | {size['file bytes'] / 2**20:.0f} MiB | {size['seconds']:.0f} s | {size['peak bytes'] / 2**20:.0f} MiB"
-        rows.append(f"| {cells} |")
+        spent = f"{size['seconds']:.0f} s | {size['cpu seconds']:.0f} s"
+        rows.append(f"| {size['rows']:,} | {size['file bytes'] / 2**20:.0f} MiB | {spent} | {size['peak bytes'] / 2**20:.0f} MiB |")
     where = f"one process on an {found['machine']['cpu']}, {found['date']}"
     return "\n".join([*rows, "", f"{found['bytes a row']:.0f} bytes a row beyond the start; {where}. `python -m bench.audit`"])
 
