@@ -2,7 +2,7 @@
 bounds of verdicts come from.
 
 python -m bench.diagnostics                         growth, about two minutes
-python -m bench.diagnostics --million               every diagnostic on 1,000,000 vectors of 384 numbers; needs 12 GB
+python -m bench.diagnostics --many [N]              every diagnostic on N vectors of 384 numbers, 1,000,000 unless said; needs 12 GB
 python -m bench.diagnostics --data FOLDER           the figures, on Banking77, SNLI entailments and Wikipedia sentences of FOLDER
 
 Each writes its own part of bench/results/diagnostics.json and leaves the others.
@@ -63,9 +63,9 @@ def growth() -> list[dict[str, Any]]:
     return found
 
 
-def million(n: int = 1_000_000, dim: int = 384, rows: int = 256) -> dict[str, Any]:
-    """Seconds and bytes held beyond the vectors: what is linear on all of them, what looks at every pair with ``rows`` rows against
-    all, from which the time of the exact figure follows: N / rows times as long, in the same memory."""
+def many(n: int, dim: int = 384, rows: int = 256) -> dict[str, Any]:
+    """Seconds of the process's computing and bytes held beyond the vectors: what is linear on all of them, what looks at every pair
+    with ``rows`` rows against all, from which the time of the exact figure follows: N / rows times as long, in the same memory."""
     dice = torch.Generator().manual_seed(0)
     x = torch.randn(n, dim, generator=dice)
     y = torch.randn(n, dim, generator=dice).mul_(0.5).add_(x)
@@ -96,13 +96,13 @@ def million(n: int = 1_000_000, dim: int = 384, rows: int = 256) -> dict[str, An
     }
     found = []
     for name, work in (linear | pairwise).items():
-        start = time.perf_counter()
+        start = time.process_time()
         with Held() as meter:
             work()
-        seconds = time.perf_counter() - start
-        entry = {"diagnostic": name, "rows": rows if name in pairwise else n, "seconds": round(seconds, 2), "bytes": meter.peak}
-        print(f"{name:30} {seconds:8.1f} s, {meter.peak / 2**20:.0f} MiB")
-        found.append(entry | ({"seconds for all rows": round(seconds * n / rows)} if name in pairwise else {}))
+        seconds = time.process_time() - start
+        print(f"{name:30} {seconds:8.1f} s, {meter.peak / 2**20:.0f} MiB", flush=True)
+        entry = {"diagnostic": name, "rows": rows if name in pairwise else n, "cpu seconds": round(seconds, 3), "bytes": meter.peak}
+        found.append(entry | ({"cpu seconds for all rows": round(seconds * n / rows)} if name in pairwise else {}))
     return {"vectors": n, "dim": dim, "bytes of one side": x.nbytes, "diagnostics": found}
 
 
@@ -162,14 +162,14 @@ def main() -> None:
     """Measure one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--million", action="store_true")
+    parser.add_argument("--many", type=int, nargs="?", const=1_000_000, metavar="N")
     parser.add_argument("--rows", type=int, default=800)
     asked = parser.parse_args()
     told = circumstances("sentence-transformers")
     if asked.data is not None:
         part = {"figures": {**told, "encoders": figures(asked.data, asked.rows)}}
-    elif asked.million:
-        part = {"million": {**told, **million()}}
+    elif asked.many:
+        part = {"many": {**told, **many(asked.many)}}
     else:
         part = {"growth": {**told, "dim": DIM, "sizes": list(SIZES), "diagnostics": growth()}}
     kept = json.loads((RESULTS / NAME).read_text(encoding="utf-8")) if (RESULTS / NAME).exists() else {}

@@ -106,6 +106,31 @@ def growth() -> str:
     return "\n".join(rows)
 
 
+def many() -> str:
+    """What very many vectors take."""
+    found = json.loads((ROOT / "bench" / "results" / "diagnostics.json").read_text(encoding="utf-8")).get("many")
+    if found is None:
+        return ""
+    n, side = found["vectors"], found["bytes of one side"]
+    rows = ["| diagnostic | rows | time | all rows would take | memory |", "|---|---|---|---|---|"]
+    for entry in found["diagnostics"]:
+        whole = _time(entry["cpu seconds for all rows"]) if "cpu seconds for all rows" in entry else ""
+        cells = f"{entry['rows']:,} | {_time(entry['cpu seconds'])} | {whole} | {entry['bytes'] / side:.1f} sides"
+        rows.append(f"| {entry['diagnostic']} | {cells} |")
+    where = f"one thread of an {found['machine']['cpu']}" if found["machine"]["threads"] == 1 else f"an {found['machine']['cpu']}"
+    matrix = 4 * n * n / 2**30
+    rows += [
+        "",
+        f"N = {n:,}, d = {found['dim']}, float32; computing time of {where}, {found['date']}; one side is {side / 2**30:.2f} GiB, "
+        f"memory is beyond the vectors. The matrix of all pairs would take {matrix:,.0f} GiB. `{found['command']}`",
+    ]
+    return "\n".join(rows)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"
+
+
 def example() -> str:
     """The worked example's file."""
     return f"```python\n{(ROOT / 'examples' / 'diagnostics' / 'vectors.py').read_text(encoding='utf-8')}```"

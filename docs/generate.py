@@ -249,6 +249,7 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
         "diagnostics": diagnosing.example,
         "summary": diagnosing.summary_table,
         "growth": diagnosing.growth,
+        "many": diagnosing.many,
         "definitions": diagnosing.definitions,
     },
     "docs/images.md": {"icons": icons},

@@ -11,7 +11,7 @@ from dipole.core.pairs import Pairs
 from dipole.core.relations import Match
 from dipole.core.scores import scores_of_pairs
 from dipole.diagnostics.estimate import drawn
-from dipole.diagnostics.vectors import sides
+from dipole.diagnostics.vectors import BLOCK, sides
 from dipole.pairwise import Histogram, Max, reduce, scores_as_they_are
 
 
@@ -42,7 +42,7 @@ def cosine_gap(x: torch.Tensor, y: torch.Tensor) -> CosineGap:
     CosineGap(matched=1.0, random=0.0, gap=1.0)
     """
     x, y = sides("cosine_gap", x, y)
-    own = float((x * y).sum(dtype=torch.float64))
+    own = sum(float((a * b).sum(dtype=torch.float64)) for a, b in zip(x.split(BLOCK), y.split(BLOCK), strict=True))
     total = float(x.sum(0, dtype=torch.float64) @ y.sum(0, dtype=torch.float64))
     n = len(x)
     matched, random = own / n, (total - own) / (n * (n - 1))

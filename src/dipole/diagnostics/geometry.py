@@ -14,7 +14,7 @@ from dipole.core.errors import DataError, ParameterError
 from dipole.core.pairs import Pairs
 from dipole.core.relations import Match
 from dipole.diagnostics.estimate import Estimate, drawn, mean_of
-from dipole.diagnostics.vectors import classes, sides, unit
+from dipole.diagnostics.vectors import BLOCK, classes, sides, unit
 from dipole.pairwise import LogMeanExp, Tile, reduce
 
 
@@ -38,7 +38,7 @@ def alignment(x: torch.Tensor, y: torch.Tensor, power: float = 2.0) -> float:
     if not power > 0:
         raise ParameterError("alignment", "power", "a number above 0", power)
     x, y = sides("alignment", x, y, 1)
-    squared = (x - y).square().sum(1)
+    squared = torch.cat([(a - b).square().sum(1) for a, b in zip(x.split(BLOCK), y.split(BLOCK), strict=True)])
     return float((squared if power == 2 else squared.pow(power / 2)).mean(dtype=torch.float64))
 
 
@@ -94,12 +94,15 @@ def tolerance(x: torch.Tensor, labels: torch.Tensor) -> float:
     """
     x = unit("tolerance", x)
     of = classes("tolerance", labels, len(x))
-    sums = torch.zeros(int(of.max()) + 1, x.shape[1], dtype=torch.float64, device=x.device).index_add_(0, of, x.double())
+    sums = torch.zeros(int(of.max()) + 1, x.shape[1], dtype=torch.float64, device=x.device)
+    for block, own in zip(x.split(BLOCK), of.split(BLOCK), strict=True):
+        sums.index_add_(0, own, block.double())
     sizes = torch.bincount(of).double()
     pairs = float((sizes * (sizes - 1)).sum())
     if not pairs:
         raise DataError("tolerance: no class has two items, so no pair shares one", value=f"{len(sizes)} classes, {len(x)} vectors")
-    return float(sums.square().sum() - x.double().square().sum()) / pairs
+    itself = sum(float(block.double().square().sum()) for block in x.split(BLOCK))
+    return (float(sums.square().sum()) - itself) / pairs
 
 
 @torch.no_grad()
@@ -125,8 +128,9 @@ def anisotropy(x: torch.Tensor) -> float:
 def mean_cosine(x: torch.Tensor) -> float:
     """Of all pairs of different rows of unit vectors (N, d), N at least 2, unchecked."""
     n = len(x)
-    total = x.sum(0, dtype=torch.float64).square().sum()
-    return float((total - x.square().sum(dtype=torch.float64)) / (n * (n - 1)))
+    total = float(x.sum(0, dtype=torch.float64).square().sum())
+    itself = sum(float(block.square().sum(dtype=torch.float64)) for block in x.split(BLOCK))
+    return (total - itself) / (n * (n - 1))
 
 
 def against_others(x: torch.Tensor, chosen: torch.Tensor | None = None) -> Pairs:
