@@ -107,6 +107,18 @@ def test_new_means_not_there_before_whatever_its_date(desk: Desk, mail_server: R
     assert desk.run(MONDAY + datetime.timedelta(1)).sent == 0
 
 
+def test_what_was_not_near_once_is_background_from_then_on(desk: Desk, mail_server: Running) -> None:
+    id = desk.subscribe("ada@example.org", "cats")
+    for number in range(3):
+        desk.add(about("dogs", number, 1))
+        assert desk.run(MONDAY).empty == 1
+        one = desk.store.subscription(id)
+        assert one is not None and one.look == arrivals.look(desk.store, "", desk.open())
+    desk.add(about("cats", 0, 1))
+    desk.run(MONDAY)
+    assert "the 153 that were there before" in " ".join(str(mail_server.inbox.taken[0][1]).split())
+
+
 def test_daily_and_weekly(desk: Desk, mail_server: Running) -> None:
     desk.subscribe("day@example.org", "cats", "daily")
     desk.subscribe("week@example.org", "cats", "weekly")
@@ -335,7 +347,7 @@ def test_a_digest_is_a_proper_mail(desk: Desk, mail_server: Running) -> None:
         assert said in text and said in html
     assert "https://example.org/cats?a=1&b=2" in text and "https://example.org/cats?a=1&amp;b=2" in html
     assert "prefers-color-scheme: dark" in html and "<script" not in html and "<img" not in html
-    assert "nearer to it than 99.34%" in text and "at most about 9.93% of unrelated ones pass" in " ".join(text.split())
+    assert "nearer to your query than 99.34%" in text and "at most about 9.93% of unrelated ones pass" in " ".join(text.split())
     assert all(len(line) < 998 for line in message.as_bytes().splitlines())
 
 

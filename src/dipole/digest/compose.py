@@ -75,7 +75,9 @@ def digest_message(digest: Digest, settings: MailSettings, links: Links, moment:
         for d, why in zip(digest.documents, digest.why, strict=True)
     ]
     found = search_of(links.base_url, digest.subscription)
-    return _written(message, "digest", digest=digest, topic=digest.subscription.topic, entries=entries, leave=leave, found=found)
+    heading = f"New near {digest.subscription.topic}" if digest.subscription.query else "Trending"
+    site = urlsplit(links.base_url).netloc
+    return _written(message, "digest", digest=digest, heading=heading, site=site, entries=entries, leave=leave, found=found)
 
 
 def confirmation_message(

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dipole.core.errors import DipoleError
-from dipole.digest.store import ACTIVE, DAILY, SUSPENDED, Store, Subscription, now
+from dipole.digest.store import ACTIVE, DAILY, EVERY, SUSPENDED, Store, Subscription, now
 
 LEAVING, SENT, UNKNOWN, DEFERRED, REFUSED = ("leaving", "sent", "unknown", "deferred", "refused")
 PATIENCE = 3  # refusals in a row after which a subscription is suspended
@@ -78,7 +78,8 @@ def settle(store: Store) -> int:
 def due(store: Store, every: str, day: datetime.date) -> list[Subscription]:
     """Active subscriptions that have no line for the day's period, or a deferred one. ``every``: only these, or all."""
     with store.reading() as db:
-        done = {tuple(row) for row in db.execute("SELECT subscription, period FROM ledger WHERE state != ?", (DEFERRED,))}
+        said = "SELECT subscription, period FROM ledger WHERE state != ? AND period IN (?, ?)"
+        done = {tuple(row) for row in db.execute(said, (DEFERRED, *(period(one, day) for one in EVERY)))}
     wanted = [s for s in store.subscriptions(ACTIVE) if every in ("", s.every)]
     return [s for s in wanted if (s.id, period(s.every, day)) not in done]
 
@@ -88,6 +89,12 @@ def told(store: Store, subscription: str) -> set[str]:
     with store.reading() as db:
         rows = db.execute("SELECT documents FROM ledger WHERE subscription = ? AND state NOT IN (?, ?)", (subscription, DEFERRED, REFUSED))
         return {id for (documents,) in rows for id in json.loads(documents)}
+
+
+def considered(store: Store, subscription: str, look: int) -> None:
+    """Nothing that had come until ``look`` was for this subscriber: it is not considered again."""
+    with store.changing() as db:
+        _served(db, subscription, look)
 
 
 def leaves(store: Store, line: Line) -> bool:

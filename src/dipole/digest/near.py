@@ -23,9 +23,9 @@ from dataclasses import dataclass
 import torch
 
 from dipole.core.errors import ParameterError
-from dipole.search import nearest
 from dipole.search import table as tables
 from dipole.search.collection import Collection
+from dipole.search.documents import refuse_bad_vectors
 from dipole.search.filters import quoted
 
 _LEAST, _WIDEST = 5, 0.1  # the k that makes a threshold firm, and the share up to which it is sought
@@ -55,33 +55,50 @@ class Found:
 def near_new(collection: Collection, queries: torch.Tensor, new: Sequence[set[str]], share: float) -> list[Found]:
     """For each of (Q, d) query vectors, which of its new documents are near; all other documents are its background.
 
-    Exact: every vector is read once for 64 queries. Without any background everything new is near, and the share is 1.
+    Exact: every vector is read once for 64 queries. Memory: 64 cosines a new document, and 64 k. Without any background
+    everything new is near, and the share is 1.
     """
     if not 0 < share < 1:
         raise ParameterError("digest", "share", "above 0 and below 1", share)
-    rows = _rows(collection, set().union(*new))
-    found: list[Found] = []
-    for start in range(0, len(queries), _QUERIES):
-        mine = [{rows[id]: id for id in ids if id in rows} for ids in new[start : start + _QUERIES]]
-        wide = max((_rank(len(collection) - len(ids), share) + len(ids) for ids in mine), default=0)
-        some = queries[start : start + _QUERIES].float()
-        rankings = (
-            nearest.exactly(collection.folder, collection.table, some, min(wide, len(collection))) if len(collection) else [[]] * len(mine)
-        )
-        found += [_above(ranking, ids, len(collection) - len(ids), share) for ranking, ids in zip(rankings, mine, strict=True)]
-    return found
-
-
-def _above(ranking: nearest.Ranking, new: dict[int, str], background: int, share: float) -> Found:
-    """The ranking holds at least the first k of the background and everything new that is above them."""
-    ascending = [-score for score, row in ranking if row not in new]  # negated: bisect wants them ascending
-    k = _rank(background, share)
-    threshold = -ascending[k - 1] if background else float("-inf")
-    near = [
-        Near(new[row], score, (1 + bisect.bisect_right(ascending, -score)) / (background + 1))
-        for score, row in ranking
-        if row in new and score > threshold
+    named = {row: id for id, row in _rows(collection, set().union(*new)).items()}
+    return [
+        found
+        for start in range(0, len(queries), _QUERIES)
+        for found in _near(collection, queries[start : start + _QUERIES].float(), new[start : start + _QUERIES], named, share)
     ]
+
+
+def _near(collection: Collection, queries: torch.Tensor, new: Sequence[set[str]], named: dict[int, str], share: float) -> list[Found]:
+    rows = torch.tensor(sorted(named), dtype=torch.int64)
+    masks = {id(ids): torch.tensor([named[row] in ids for row in rows.tolist()], dtype=torch.bool) for ids in new}
+    mine = torch.stack([masks[id(ids)] for ids in new])  # (Q, M)
+    sizes = [len(collection) - int(kept.sum()) for kept in mine]
+    wide = max(_rank(n, share) for n in sizes)
+    best = queries.new_full((len(queries), 0), 0.0)  # of the background
+    fresh = queries.new_full((len(queries), len(rows)), -torch.inf)
+    first = 0
+    for block, ids in tables.read_vectors(collection.table) if len(collection) else ():
+        refuse_bad_vectors(block, str(collection.folder), first, "rebuild with: dipole index --rebuild")
+        first += len(block)
+        scores = queries @ block.T
+        among = torch.isin(ids, rows).nonzero()[:, 0]
+        places = torch.searchsorted(rows, ids[among])
+        fresh[:, places] = scores[:, among]
+        scores[:, among] = scores[:, among].masked_fill(mine[:, places], -torch.inf)
+        best = torch.cat([best, scores], dim=1)
+        best = best.topk(min(wide, best.shape[1]), sorted=False).values
+    best, fresh = best.sort(dim=1, descending=True).values, fresh.masked_fill(~mine, -torch.inf)
+    return [_above(best[q], fresh[q], rows, named, background, share) for q, background in enumerate(sizes)]
+
+
+def _above(best: torch.Tensor, fresh: torch.Tensor, rows: torch.Tensor, named: dict[int, str], background: int, share: float) -> Found:
+    """``best``: at least the first k cosines of the background, descending; ``fresh``: (M,) those of the rows that are new."""
+    k = _rank(background, share)
+    threshold = float(best[k - 1]) if background else float("-inf")
+    ascending = [-value for value in best[:k].tolist()] if background else []
+    passed = (fresh > threshold).nonzero()[:, 0]
+    ranked = sorted(zip(fresh[passed].tolist(), rows[passed].tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
+    near = [Near(named[row], score, (1 + bisect.bisect_right(ascending, -score)) / (background + 1)) for score, row in ranked]
     return Found(near, threshold, background, k / (background + 1) if background else 1.0)
 
 

@@ -150,7 +150,9 @@ def run(
             report.problems.append(f"collection {name!r} is gone; its subscribers wait")
         for done, (subscription, digest) in enumerate(digests(store, source, wanted, day, settings), 1):
             if digest is None:
-                report.empty += subscription.collection in source.collections
+                if subscription.collection in source.collections:
+                    ledger.considered(store, subscription.id, looks[subscription.collection])
+                    report.empty += 1
             elif not _sent(store, digest, looks[subscription.collection], mailer, digest_message(digest, settings, links, sent_at), report):
                 report.problems.append(f"the mail server cannot be reached; {len(wanted) - done} more wait for the next run")
                 break
@@ -200,7 +202,7 @@ def _of_query(
     documents = collection.get([one.id for one in shown])
     if not documents:
         return None
-    why = [f"nearer to it than {_percent(1 - one.beyond)} of what was there before" if found.background else "new" for one in shown]
+    why = [f"nearer to your query than {_percent(1 - one.beyond)} of earlier documents" if found.background else "new" for one in shown]
     share = _percent(found.share)
     note = (
         f"A new document is near when it is nearer to your query than all but {share} of the {found.background:,} that were there "
