@@ -9,6 +9,7 @@ from dipole.losses import Distilled, InfoNCE, OwnOnly, PredictedTwin, SigLIP
 from dipole.negatives.centroids import Centroids
 from dipole.negatives.hardest import Hardest
 from dipole.negatives.mixed import Mixed
+from dipole.negatives.neighbours import Neighbours
 from dipole.negatives.noise import Noise
 from dipole.negatives.outside_batch import OutsideBatch
 from dipole.negatives.own_negatives import OwnNegatives
@@ -75,6 +76,13 @@ CASES = {
         losses=(PredictedTwin(dimension=8, hidden=0),),
         between=(),
         exempt={"test_it_makes_a_difference": "without the twin's channel the loss that reads it refuses to run"},
+    ),
+    "neighbours": Case(
+        lambda: Neighbours(clusters=3, size=30, count=2),
+        before=lambda: (TwinViews(),),
+        around=lambda encoder: Momentum(encoder, decay=0.5, sides=()),
+        losses=(PredictedTwin(dimension=8, hidden=0),),
+        between=(),
     ),
     "queue that starts late": Case(lambda: Queue(size=18, start=1)),
     "task_queues": Case(lambda: TaskQueues(size=5, tasks=3)),

@@ -25,6 +25,7 @@ from dipole.regularizers import (
     JointEntropy,
     MeanEntropy,
     Salient,
+    StarConvex,
     Structure,
     Variance,
     VotedPairs,
@@ -38,7 +39,8 @@ def told(vectors):
     turn = torch.randn(vectors.shape[1], 9, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     more = (vectors.double() @ turn).sin().to(wide(vectors).dtype)
     linked = torch.zeros(len(vectors), 1, dtype=torch.int64)
-    return more[:, :5], {"frozen": more, "salient": more[:, 5:8], "attribute": more[:, 8], "neighbours": linked}
+    seen = {"map": more.unflatten(1, (3, 3)), "warp": more.detach()[:, :2].sign() / 8}
+    return more[:, :5], {"frozen": more, "salient": more[:, 5:8], "attribute": more[:, 8], "neighbours": linked, **seen}
 
 
 def tokens_of(vectors):
@@ -121,6 +123,7 @@ REGULARIZERS: dict[str, Case] = {
     "joint_entropy": Case(lambda d: JointEntropy(width=1.5)),
     "mean_entropy": Case(lambda d: MeanEntropy()),
     "salient": Case(lambda d: Salient(background=0.5)),
+    "star_convex": Case(lambda d: StarConvex(noise=0.5), {**ALONE, **FLOWING}),
     "structure": Case(lambda d: Structure(temperature=0.3)),
     "structure, three levels": Case(lambda d: Structure(temperature=0.3, levels=3, decaying=True)),
     "structure, from the middle": Case(lambda d: Structure(temperature=0.3, from_middle=True)),

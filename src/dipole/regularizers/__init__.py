@@ -13,6 +13,7 @@ from dipole.regularizers.flow_prior import FlowPrior
 from dipole.regularizers.joint_entropy import JointEntropy
 from dipole.regularizers.mean_entropy import MeanEntropy
 from dipole.regularizers.salient import Salient
+from dipole.regularizers.star_convex import StarConvex
 from dipole.regularizers.structure import Structure
 from dipole.regularizers.variance import Variance
 from dipole.regularizers.voted_pairs import VotedPairs
@@ -30,6 +31,7 @@ __all__ = [
     "JointEntropy",
     "MeanEntropy",
     "Salient",
+    "StarConvex",
     "Structure",
     "Variance",
     "VotedPairs",

@@ -2,6 +2,8 @@
 
     l_i = -(cos(p(q_i), t_k,i) + cos(p(k_i), t_q,i)) / 2,   t: the twin's vectors, constants; p: two layers, or nothing
 
+Where ``neighbours`` adds channels twin_1 .. twin_k, each cosine is the mean over the twin's vector and its k neighbours.
+
 Shapes: N aligned pairs of d dimensions, and the channel ``twin`` that ``twin_views`` adds (twin's queries, twin's keys). Range -1 to 1.
 Source: BYOL, arXiv:2006.07733, eq. 2, which is twice this plus 2; BECLR, arXiv:2402.02444, takes it for its positives. LayerNorm stands
 between the layers, where the papers have a BatchNorm, so that an item's vector depends on no other item.
@@ -47,10 +49,14 @@ class PredictedTwin(nn.Module):
             raise DataError("PredictedTwin: the pairs have no channel 'twin'", remedy='list { use = "twin_views" } under negatives')
         if pairs.aligned_at("PredictedTwin") != 0:
             raise DataError("PredictedTwin: row i's positive must be column i", value=pairs.positive.offset)
-        twin = pairs.channels["twin"]
-        first, second, first_twin, second_twin = (self._own(pairs, side) for side in (pairs.queries, pairs.keys, twin.queries, twin.keys))
-        near = cosine_similarity(self.predict(first), second_twin.detach(), dim=1)
-        return -(near + cosine_similarity(self.predict(second), first_twin.detach(), dim=1)) / 2
+        first, second = (self.predict(self._own(pairs, side)) for side in (pairs.queries, pairs.keys))
+        values = torch.zeros_like(first[:, 0])
+        targets = [channel for name, channel in pairs.channels.items() if name.split("_")[0] == "twin"]
+        for target in targets:
+            first_twin, second_twin = (self._own(pairs, side).detach() for side in (target.queries, target.keys))
+            near = cosine_similarity(first, second_twin, dim=1) + cosine_similarity(second, first_twin, dim=1)
+            values = values - near / (2 * len(targets))
+        return values
 
     def _own(self, pairs: Pairs, side: Vectors) -> torch.Tensor:
         vectors = one_tensor(side if pairs.ring is not None else cut(side, pairs.own_rows), "predicted_twin")
