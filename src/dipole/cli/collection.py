@@ -10,14 +10,14 @@ import typer
 
 
 def run(
-    folder: Annotated[Path, typer.Argument(help="A collection made by: dipole index or dipole ingest")],
+    folder: Annotated[str, typer.Argument(help="A collection made by: dipole index or dipole ingest; to be read, also s3://...")],
     rollback: Annotated[int, typer.Option(min=0, help="Go back to how it was after this commit.")] = 0,
     delete: Annotated[list[str] | None, typer.Option(help="Take out the document of this id; may be repeated.")] = None,
     compact: Annotated[bool, typer.Option("--compact", help="Write it anew and forget all commits but the last two.")] = False,
     approximate: Annotated[str, typer.Option(help="Build an approximate index: ivf-rq, ivf-sq, ivf-pq, ivf-flat, ivf-hnsw-sq.")] = "",
     recall: Annotated[float, typer.Option(min=0.0, max=1.0, help="The recall@10 the index must be measured to have.")] = 0.95,
     queries: Annotated[Path | None, typer.Option(help="A file of texts as people ask them, to measure that recall with.")] = None,
-    to: Annotated[str, typer.Option(help="Copy it to qdrant:http://host:6333/NAME; what is there already is not sent again.")] = "",
+    to: Annotated[str, typer.Option(help="Bring it to s3://BUCKET/NAME or qdrant:http://host:6333/NAME; only what is new is sent.")] = "",
     duplicates: Annotated[float, typer.Option(min=0.0, max=1.0, help="List groups of documents at least this near (cosine).")] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
@@ -27,6 +27,7 @@ def run(
       dipole collection papers
       dipole collection papers --approximate ivf-rq --recall 0.97 --queries asked.txt
       dipole collection papers --rollback 3
+      dipole collection papers --to s3://bucket/papers
       dipole collection papers --to qdrant:http://localhost:6333/papers
     """
     import dataclasses
@@ -45,10 +46,7 @@ def run(
         held, built = held.index(approximate, recall, asked, told=lambda text: typer.echo(text, err=True))
         typer.echo(built.text, err=as_json)
     if to:
-        from dipole.search.qdrant import Qdrant
-
-        done = Qdrant.at(to).copy(held)
-        typer.echo(f"{to}: {done.new} new, {done.changed} changed, {done.same} the same, {done.removed} removed", err=as_json)
+        typer.echo(_brought(held, to), err=as_json)
     groups = held.near_duplicates(duplicates) if duplicates else []
     commits = held.history()
     if as_json:
@@ -62,6 +60,23 @@ def run(
         typer.echo(f"  commit {m.number}  {m.made}  {m.what}, {m.rows} documents")
     for group in groups:
         typer.echo(f"near-duplicates: {', '.join(group)}")
+
+
+def _brought(held: Any, to: str) -> str:
+    """Copy the collection to Qdrant or object storage; says what was sent."""
+    from dipole.core.errors import UsageError
+    from dipole.search.places import Remote, place_of
+    from dipole.search.publish import publish
+    from dipole.search.qdrant import PREFIX, Qdrant
+
+    if to.startswith(PREFIX):
+        done = Qdrant.at(to).copy(held)
+        return f"{to}: {done.new} new, {done.changed} changed, {done.same} the same, {done.removed} removed"
+    place = place_of(to)
+    if not isinstance(place, Remote):
+        raise UsageError(f"--to {to}: write s3://BUCKET/NAME or qdrant:http://host:6333/NAME")
+    made, sent = publish(held.local, place)
+    return f"{to}: commit {made.number}, {sent} files sent"
 
 
 def _asked(file: Path, model: str) -> Any:

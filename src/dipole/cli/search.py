@@ -10,7 +10,9 @@ import typer
 
 
 def run(
-    folder: Annotated[str, typer.Argument(help="A collection made by: dipole index or dipole ingest; or qdrant:http://host:6333/NAME")],
+    folder: Annotated[
+        str, typer.Argument(help="A collection made by: dipole index or dipole ingest; also s3://... and qdrant:http://host:6333/NAME")
+    ],
     query: Annotated[str, typer.Argument(help="What to look for, in your own words.")],
     k: Annotated[int, typer.Option("-k", "--top", help="How many answers.", min=1)] = 10,
     hybrid: Annotated[bool, typer.Option("--hybrid", help="Meaning and words together, by reciprocal rank fusion.")] = False,

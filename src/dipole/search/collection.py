@@ -28,6 +28,7 @@ from dipole.search.encode import same_model
 from dipole.search.filters import Filter, quoted
 from dipole.search.listing import Listing
 from dipole.search.manifest import Manifest
+from dipole.search.places import Place, Remote, local, place_of
 from dipole.search.table import Block
 from dipole.search.write import Changes, append, append_vectors, compact, create, delete, index, store, upsert
 
@@ -44,7 +45,7 @@ class Collection:
     Open with :meth:`open`; each write gives the collection as it is afterwards, and either happens as a whole or not at all.
     """
 
-    folder: Path
+    folder: Place
     manifest: Manifest
     _cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -56,12 +57,18 @@ class Collection:
         """The name of the model whose vectors these are: what ``load_encoder`` takes."""
         return self.manifest.model
 
+    @property
+    def local(self) -> Path:
+        """The folder, to be written to. Raises UsageError where the collection lies in object storage."""
+        return local(self.folder, "write")
+
     # -- opening and writing -------------------------------------------------------------------------------------------
 
     @staticmethod
-    def open(folder: str | Path) -> Collection:
-        """The collection in ``folder``. Raises UsageError where there is none, DataError where it is damaged."""
-        return Collection(Path(folder), manifest.read(Path(folder)))
+    def open(folder: str | Path | Remote) -> Collection:
+        """The collection in ``folder``, maybe in object storage. Raises UsageError where there is none, DataError where it is damaged."""
+        place = place_of(folder)
+        return Collection(place, manifest.read(place))
 
     @staticmethod
     def create(
@@ -71,7 +78,7 @@ class Collection:
 
         Raises UsageError where ``folder`` already is one or holds other files.
         """
-        if manifest.exists(Path(folder)):
+        if manifest.exists(local(place_of(folder), "make it")):
             raise UsageError(f"{folder} already is a collection; say append to add to it, rebuild to replace it")
         return Collection.rebuild(folder, documents, model, batch_size, vectors)
 
@@ -80,7 +87,8 @@ class Collection:
         folder: str | Path, documents: Iterable[Document], model: Embedder, batch_size: int = 32, vectors: Sequence[str] = ()
     ) -> Collection:
         """Replace a collection, or make a new one. The old one answers until the new one is complete."""
-        return Collection(Path(folder), create(Path(folder), documents, model, batch_size, vectors))
+        place = local(place_of(folder), "make it")
+        return Collection(place, create(place, documents, model, batch_size, vectors))
 
     @staticmethod
     def store(folder: str | Path, blocks: Iterable[Block], model: str, identity: str = "") -> Collection:
@@ -89,24 +97,25 @@ class Collection:
         ``model``: their model's name; ``identity``: its identity where an encoder of dipole made them, which then takes queries as
         text. Without one, :meth:`search_vectors` answers. Raises DataError for vectors that are zero or not finite.
         """
-        return Collection(Path(folder), store(Path(folder), blocks, model, identity))
+        place = local(place_of(folder), "make it")
+        return Collection(place, store(place, blocks, model, identity))
 
     def append_vectors(self, blocks: Iterable[Block]) -> Collection:
         """The collection with more documents and vectors that its model made elsewhere, which the caller vouches for."""
-        return Collection(self.folder, append_vectors(self.folder, blocks))
+        return Collection(self.folder, append_vectors(self.local, blocks))
 
     def append(self, documents: Iterable[Document], model: Embedder, batch_size: int = 32) -> Collection:
         """The collection with more documents; their ids must be new. The model must be the one that made it."""
-        return Collection(self.folder, append(self.folder, documents, model, batch_size))
+        return Collection(self.folder, append(self.local, documents, model, batch_size))
 
     def upsert(self, documents: Iterable[Document], model: Embedder, batch_size: int = 32) -> tuple[Collection, Changes]:
         """Add what is new, replace what changed (same id, other content), leave the rest; only new texts are encoded."""
-        made, changes = upsert(self.folder, documents, model, batch_size)
+        made, changes = upsert(self.local, documents, model, batch_size)
         return Collection(self.folder, made), changes
 
     def delete(self, ids: Sequence[str]) -> Collection:
         """Without the documents of these ids. Raises DataError for an id that is not there; nothing is deleted then."""
-        return Collection(self.folder, delete(self.folder, ids))
+        return Collection(self.folder, delete(self.local, ids))
 
     def index(
         self, kind: str = "ivf-rq", recall: float = 0.95, queries: int | torch.Tensor = 200, told: Callable[[str], None] = lambda text: None
@@ -117,7 +126,7 @@ class Collection:
         """
         if not isinstance(queries, int):
             self._checked(queries, 1)
-        made, built = index(self.folder, kind, recall, queries, told)
+        made, built = index(self.local, kind, recall, queries, told)
         return Collection(self.folder, made), built
 
     def compact(self, keep: int = 2) -> Collection:
@@ -125,7 +134,7 @@ class Collection:
 
         With 2, whoever has the commit before this one open can go on reading it.
         """
-        return Collection(self.folder, compact(self.folder, keep))
+        return Collection(self.folder, compact(self.local, keep))
 
     def history(self) -> list[Manifest]:
         """The commits that can be gone back to, oldest first; the last is what counts."""
@@ -133,7 +142,7 @@ class Collection:
 
     def rollback(self, number: int) -> Collection:
         """The collection as it was after commit ``number``; what came later stays in the history."""
-        with manifest.writing(self.folder):
+        with manifest.writing(self.local):
             known = {m.number: m for m in self.history()}
             if number not in known:
                 raise UsageError(f"{self.folder}: there is no commit {number} to go back to; there are {', '.join(map(str, known))}")
@@ -141,7 +150,7 @@ class Collection:
             if then.rows:
                 tables.opened(self.folder, then)
             back = dataclasses.replace(then, number=now.number).next(f"rollback to {number}")
-            manifest.commit(self.folder, back)
+            manifest.commit(self.local, back)
         return Collection(self.folder, back)
 
     # -- asking --------------------------------------------------------------------------------------------------------
@@ -195,7 +204,7 @@ class Collection:
         """More like the document ``id``, itself left out. Raises DataError where it is not there."""
         found = list(tables.read_blocks(self.table, f"id = {quoted(id)}", ("body",))) if len(self) else []
         if not found or not len(found[0].documents):
-            raise DataError("no document of this id is in the collection", path=self.folder, value=id)
+            raise DataError("no document of this id is in the collection", path=str(self.folder), value=id)
         vector = found[0].body
         hits = self._hits(self._nearest(vector, k + 1, where, exact))[0]
         return [hit for hit in hits if hit.id != id][:k]

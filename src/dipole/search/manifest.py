@@ -21,8 +21,9 @@ from typing import Any
 
 from dipole.core.errors import DataError, UsageError
 from dipole.core.files import replace_text, sync
+from dipole.search.places import Place
 
-_MANIFEST = "collection.json"
+NAME = "collection.json"
 _SCHEMA = 2
 
 
@@ -52,22 +53,22 @@ class Manifest:
         return dataclasses.replace(self, number=self.number + 1, made=_now(), what=what, **changes)
 
 
-def exists(folder: Path) -> bool:
+def exists(folder: Place) -> bool:
     """Whether there is a collection."""
-    return (folder / _MANIFEST).is_file()
+    return (folder / NAME).is_file()
 
 
-def read(folder: Path) -> Manifest:
+def read(folder: Place) -> Manifest:
     """The manifest. Raises UsageError where there is no collection, DataError where the file is damaged."""
-    path = folder / _MANIFEST
+    path = folder / NAME
     if not path.is_file():
         raise UsageError(f"{folder} is not a collection; make one with: dipole index {folder} --data FILE")
     return _parsed(path)
 
 
-def history(folder: Path) -> list[Manifest]:
+def history(folder: Place) -> list[Manifest]:
     """Every commit that can be gone back to, oldest first; the last is what counts."""
-    found = {m.number: m for m in (_parsed(path) for path in sorted((folder / "versions").glob("*.json")))}
+    found = {m.number: m for m in (_parsed(path) for path in (folder / "versions").glob("*.json"))}
     now = read(folder)
     return [m for number, m in sorted(found.items()) if number < now.number] + [now]
 
@@ -76,7 +77,7 @@ def commit(folder: Path, manifest: Manifest) -> None:
     """Make the manifest what counts, in one step; it is on the disk when this returns."""
     versions = folder / "versions"
     versions.mkdir(exist_ok=True)
-    for path in (versions / f"{manifest.number:06d}.json", folder / _MANIFEST):
+    for path in (versions / f"{manifest.number:06d}.json", folder / NAME):
         replace_text(path, json.dumps(dataclasses.asdict(manifest), indent=1))
         sync(path.parent)
 
@@ -122,32 +123,32 @@ def remove_leftovers(folder: Path) -> None:
     kept = {m.table for m in history(folder)} if exists(folder) else set()
     current = read(folder).number if exists(folder) else 0
     for entry in folder.iterdir():
-        if entry.name.startswith(f".{_MANIFEST}.") or (_is_table(entry.name) and entry.name.removesuffix(".lance") not in kept):
+        if entry.name.startswith(f".{NAME}.") or (_is_table(entry.name) and entry.name.removesuffix(".lance") not in kept):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     for entry in (folder / "versions").glob("*") if (folder / "versions").is_dir() else ():
         if entry.name.startswith(".") or int(entry.stem) > current:
             entry.unlink()
 
 
-def _parsed(path: Path) -> Manifest:
+def _parsed(path: Place) -> Manifest:
     remedy = "rebuild with: dipole index --rebuild"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         schema = found.get("schema")
     except (ValueError, AttributeError) as error:
-        raise DataError("the manifest is damaged", path=path, value=str(error), remedy=remedy) from error
+        raise DataError("the manifest is damaged", path=str(path), value=str(error), remedy=remedy) from error
     if schema == 1:
-        raise DataError("a collection of dipole 0.1's first form, which has no typed fields", path=path, remedy=remedy)
+        raise DataError("a collection of dipole 0.1's first form, which has no typed fields", path=str(path), remedy=remedy)
     if schema != _SCHEMA:
-        raise DataError(f"collections of schema {_SCHEMA} are read here", path=path, value=schema, remedy="update dipole")
+        raise DataError(f"collections of schema {_SCHEMA} are read here", path=str(path), value=schema, remedy="update dipole")
     try:
         return Manifest(**{**found, "vectors": tuple(found["vectors"])})
     except (KeyError, TypeError) as error:
-        raise DataError("the manifest is damaged", path=path, value=str(error), remedy=remedy) from error
+        raise DataError("the manifest is damaged", path=str(path), value=str(error), remedy=remedy) from error
 
 
 def _ours(name: str) -> bool:
-    return name in (".lock", "versions") or name.startswith(f".{_MANIFEST}.") or _is_table(name)
+    return name in (".lock", "versions") or name.startswith(f".{NAME}.") or _is_table(name)
 
 
 def _is_table(name: str) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,17 +16,18 @@ from dipole.pairwise.scores.max_sim import MaxSim
 from dipole.pairwise.topk import topk_search
 from dipole.search import table as tables
 from dipole.search.documents import refuse_bad_vectors
+from dipole.search.places import Place
 
 Ranking = list[tuple[float, int]]
 RRF = 60  # the constant of reciprocal rank fusion, as in Cormack et al., SIGIR 2009
 
 
-def exactly(folder: Path, table: Any, queries: torch.Tensor, k: int, where: str = "", column: str = "vector") -> list[Ranking]:
+def exactly(folder: Place, table: Any, queries: torch.Tensor, k: int, where: str = "", column: str = "vector") -> list[Ranking]:
     """Out of the table, a block at a time: memory does not grow with it."""
     return among(checked(folder, table, where, column), queries, k)
 
 
-def checked(folder: Path, table: Any, where: str = "", column: str = "vector") -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def checked(folder: Place, table: Any, where: str = "", column: str = "vector") -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Blocks of (n, d) vectors and (n,) row ids. Raises DataError for a vector that is zero or not finite."""
     first = 0
     for block, ids in tables.read_vectors(table, where, column):

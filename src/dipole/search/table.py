@@ -22,6 +22,7 @@ from dipole.core.files import sync
 from dipole.search.documents import Document
 from dipole.search.filters import facets_of, quoted
 from dipole.search.manifest import Manifest
+from dipole.search.places import Place, storage_options
 
 READ_ROWS = 8192
 FIELDS = ("id", "text", "title", "authors", "date", "url", "votes", "tags", "metadata")
@@ -95,7 +96,7 @@ def remove(folder: Path, manifest: Manifest, ids: Sequence[str]) -> int:
     return settled(folder, manifest.table, table)
 
 
-def opened(folder: Path, manifest: Manifest) -> Any:
+def opened(folder: Place, manifest: Manifest) -> Any:
     """The LanceDB table at the version that counts."""
     try:
         table = _connect(folder).open_table(manifest.table)
@@ -103,7 +104,7 @@ def opened(folder: Path, manifest: Manifest) -> Any:
     except (ValueError, OSError, RuntimeError) as error:
         remedy = "rebuild with: dipole index --rebuild"
         raise DataError(
-            "the collection's table is missing or damaged", path=folder / manifest.table, value=str(error), remedy=remedy
+            "the collection's table is missing or damaged", path=str(folder / manifest.table), value=str(error), remedy=remedy
         ) from error
     return table
 
@@ -192,8 +193,8 @@ def matrix(column: Any) -> torch.Tensor:
     return torch.from_numpy(np.array(flat, dtype=np.float32)).view(len(column), column.type.list_size)
 
 
-def _connect(folder: Path) -> Any:
-    return need("lancedb", "search", "a collection").connect(str(folder))
+def _connect(folder: Place) -> Any:
+    return need("lancedb", "search", "a collection").connect(str(folder), storage_options=storage_options(folder) or None)
 
 
 def schema_of(dimension: int, vectors: Sequence[str]) -> Any:
