@@ -9,7 +9,6 @@ every stored vector, read a block at a time, so memory does not grow with the co
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from dipole.search.listing import Listing
 from dipole.search.manifest import Manifest
 from dipole.search.places import Place, Remote, local, place_of
 from dipole.search.table import Block
-from dipole.search.write import Changes, append, append_vectors, compact, create, delete, index, store, upsert
+from dipole.search.write import Changes, append, append_vectors, compact, create, delete, index, rollback, store, upsert
 
 __all__ = ["Collection"]
 
@@ -142,16 +141,7 @@ class Collection:
 
     def rollback(self, number: int) -> Collection:
         """The collection as it was after commit ``number``; what came later stays in the history."""
-        with manifest.writing(self.local):
-            known = {m.number: m for m in self.history()}
-            if number not in known:
-                raise UsageError(f"{self.folder}: there is no commit {number} to go back to; there are {', '.join(map(str, known))}")
-            then, now = known[number], manifest.read(self.folder)
-            if then.rows:
-                tables.opened(self.folder, then)
-            back = dataclasses.replace(then, number=now.number).next(f"rollback to {number}")
-            manifest.commit(self.local, back)
-        return Collection(self.folder, back)
+        return Collection(self.folder, rollback(self.local, number))
 
     # -- asking --------------------------------------------------------------------------------------------------------
 

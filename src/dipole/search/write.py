@@ -180,6 +180,20 @@ def compact(folder: Path, keep: int) -> Manifest:
         return made
 
 
+def rollback(folder: Path, number: int) -> Manifest:
+    """Make what counted after commit ``number`` count again."""
+    with manifest.writing(folder):
+        known = {m.number: m for m in manifest.history(folder)}
+        if number not in known:
+            raise UsageError(f"{folder}: there is no commit {number} to go back to; there are {', '.join(map(str, known))}")
+        then, now = known[number], manifest.read(folder)
+        if then.rows:
+            tables.opened(folder, then)
+        back = dataclasses.replace(then, number=now.number).next(f"rollback to {number}")
+        manifest.commit(folder, back)
+        return back
+
+
 def _commit(folder: Path, made: Manifest) -> Manifest:
     """Bring the index of words up to date, count the rows, make the manifest count."""
     if made.table:
