@@ -17,6 +17,7 @@ from dipole.losses import (
     LearnedWeights,
     OwnOnly,
     PerPositive,
+    Spectral,
     SupCon,
     WithoutSimilar,
 )
@@ -63,6 +64,14 @@ def test_mixtures_of_kernel_losses():
         ours, gaussian = (slice(None), slice(None)) if kind == "sum" else (slice(0, half), slice(half, None))
         value = share * kernel(z1[:, ours], z2[:, ours], gamma, tau) + (1 - share) * kernel(z1[:, gaussian], z2[:, gaussian], 2.0, tau)
         close_to(case, value, z1=z1, z2=z2)
+
+
+def test_spectral_over_both_views_is_kernel_infonces_with_the_positives_squared_too():
+    case = Case("kernel-infonce__SimCLR.nt_xent_loss__spectral")
+    z1, z2 = case.leaves("z1", "z2")
+    n = len(z1)  # they divide by n (n - 1) where 2n (2n - 2) pairs are: four times the mean
+    own = (z1 * z2).sum(1).square().sum() * 2 / (n * (n - 1))
+    case.agrees(BothViews(Spectral(spread_weight=4.0))(Pairs.aligned(z1, z2)).mean() + own, z1=z1, z2=z2)
 
 
 def close_to(case, value, **leaves):

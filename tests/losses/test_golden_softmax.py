@@ -100,6 +100,17 @@ def test_macl_is_the_authors():
     case.agrees(loss(Pairs(*sides, Diagonal(0, 6), score)).mean(), pos=pos, neg=neg)
 
 
+@pytest.mark.parametrize("kind", ["MACLa", "MACLb"])
+def test_macls_two_older_rules_are_the_authors(kind):
+    """Their first version: exponential in the alignment (at one batch, a temperature that does not follow), and linear from 0."""
+    case = Case(f"macl__{kind}__old_revision")
+    fx, gx = case.leaves("fx", "gx")
+    start, rule = case.hyper["tau_0"], case.hyper["alpha_or_beta"]
+    aligned = float((fx.detach() * gx.detach()).sum(1).mean())
+    loss = MACL(temperature=start * rule**aligned, growth=0.0) if kind == "MACLa" else MACL(temperature=start, growth=rule)
+    case.agrees(loss(Pairs.aligned(fx, gx)).mean(), fx=fx, gx=gx)
+
+
 def test_macl_over_both_views_is_lightlys():
     case = Case("macl__MACLLoss__lightly")
     z1, z2 = case.leaves("z1", "z2")
