@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
-from dipole.core.errors import DegenerateBatchError, UsageError
+from dipole.core.errors import DataError, DegenerateBatchError, UsageError
 from dipole.train.batches import Batches, share
 
 
@@ -66,3 +68,48 @@ def test_batches_without_a_pair_are_refused_before_training() -> None:
         Batches(last="keep").plan([9], 4, 0)  # type: ignore[call-arg]
     with pytest.raises(DegenerateBatchError, match="data set 2 of 2 holds fewer rows than one batch of 4"):
         Batches().plan([9, 3], 4, 0)
+
+
+class Held:
+    """Rows as a recipe has them."""
+
+    def __init__(self, values: list[object]) -> None:
+        self.values, self.fingerprint = values, "held"
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: int) -> dict[str, object]:
+        return {"anchor": "a", **({} if self.values[index] is None else {"of": self.values[index]})}
+
+    def __iter__(self) -> Iterator[dict[str, object]]:
+        return (self[index] for index in range(len(self)))
+
+
+def test_rows_of_a_group_come_together_in_an_order_of_their_own_each_epoch() -> None:
+    sizes = [1, 5, 3, 4, 2, 7, 8]
+    values = [name for name, size in zip("abcdefg", sizes, strict=True) for _ in range(size)]
+    batches = Batches(together="of")  # type: ignore[call-arg]
+    of = batches.grouped(Held([*values]))
+    assert of is not None and of.tolist() == [list("abcdefg").index(v) for v in values]
+    plan = batches.plan([30], 5, 1, of)
+    epochs = [torch.cat([plan.batch(e * 6 + s) for s in range(6)]) for e in range(3)]
+    for epoch in epochs:
+        assert epoch.sort().values.tolist() == list(range(30))
+        runs = of[epoch].unique_consecutive()
+        assert len(runs) == 7  # each group in one piece, cut by batches alone
+    assert not torch.equal(epochs[0], epochs[1]) and not torch.equal(of[epochs[0]], of[epochs[1]])
+    other = batches.plan([30], 5, 1, of)  # a resumed run asks for the middle first
+    assert torch.equal(other.batch(11), plan.batch(11)) and torch.equal(other.batch(2), plan.batch(2))
+
+
+def test_groups_stay_within_their_data_set() -> None:
+    of = torch.zeros(20, dtype=torch.int64)
+    plan = Batches().plan([8, 12], 4, 0, of)
+    assert all(len({int(row) >= 8 for row in plan.batch(step)}) == 1 for step in range(5))
+
+
+def test_a_row_without_its_group_is_named() -> None:
+    assert Batches().grouped(Held([None])) is None
+    with pytest.raises(DataError, match=r"row 2 has no whole number or text in of.*dipole communities"):
+        Batches(together="of").grouped(Held([1, None]))  # type: ignore[call-arg]

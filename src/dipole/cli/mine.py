@@ -49,7 +49,7 @@ def run(
     rows = list(open_rows(data))
     more = (str(row["anchor"]) for row in open_rows(corpus)) if corpus is not None else ()
     encoder = open_encoder(model)
-    encode = partial(_vectors, encoder, out.with_name(out.name + ".vectors"), batch_size)
+    encode = partial(vectors_of, encoder, out.with_name(out.name + ".vectors"), batch_size)
     negatives, mined = mine_rows(rows, encode, rules, more, data)
     lines = (format.dumps({**row, "negative": own}, ensure_ascii=False, default=str) for row, own in zip(rows, negatives, strict=True))
     replace_text(out, "\n".join(lines) + "\n")
@@ -76,7 +76,8 @@ class _Texts:
         return {"anchor": self.texts[index]}
 
 
-def _vectors(encoder: Any, folder: Path, batch_size: int, texts: list[str], side: str) -> torch.Tensor:
+def vectors_of(encoder: Any, folder: Path, batch_size: int, texts: list[str], side: str) -> torch.Tensor:
+    """The vectors of different texts, kept in ``folder`` under the hashes of weights and texts."""
     from tqdm import tqdm
 
     from dipole.modality.vectors import read_vectors, write_vectors

@@ -29,7 +29,7 @@ from dipole.core.protocols import Row
 from dipole.pairwise.topk import topk_search
 from dipole.views.take import as_list
 
-__all__ = ["Mine", "Mined", "mine_rows"]
+__all__ = ["Mine", "Mined", "answers_of", "mine_rows"]
 
 _BLOCK = 4096
 
@@ -145,13 +145,7 @@ def mine_rows(
     rows and ``corpus``; what answers an anchor in one row answers it in all. ``path`` is named in errors. Raises DataError for a
     row without an anchor or a positive (rows counted from 1), and where no negative is left.
     """
-    documents: dict[str, int] = {}
-    answers: dict[str, set[int]] = {}
-    for number, row in enumerate(rows, 1):
-        positives = as_list(row.get("positive"))
-        if not isinstance(row.get("anchor"), str) or not positives:
-            raise DataError(f"row {number} needs an anchor and a positive to mine for", path=path, remedy="name the columns so")
-        answers.setdefault(row["anchor"], set()).update(documents.setdefault(p, len(documents)) for p in positives)
+    documents, answers = answers_of(rows, path)
     for text in corpus:
         documents.setdefault(text, len(documents))
     place = {anchor: i for i, anchor in enumerate(answers)}
@@ -163,3 +157,15 @@ def mine_rows(
         raise DataError("no negative is left under these rules", path=path, value=mined.text, remedy=remedy)
     texts = list(documents)
     return [[texts[d] for d, _ in found] for found in mined.negatives], mined
+
+
+def answers_of(rows: Sequence[Row], path: str | Path | None = None) -> tuple[dict[str, int], dict[str, set[int]]]:
+    """The different positives of rows, numbered, and which of them answer each anchor. Raises DataError for a row that lacks either."""
+    documents: dict[str, int] = {}
+    answers: dict[str, set[int]] = {}
+    for number, row in enumerate(rows, 1):
+        positives = as_list(row.get("positive"))
+        if not isinstance(row.get("anchor"), str) or not positives:
+            raise DataError(f"row {number} needs an anchor and a positive to mine for", path=path, remedy="name the columns so")
+        answers.setdefault(row["anchor"], set()).update(documents.setdefault(p, len(documents)) for p in positives)
+    return documents, answers

@@ -8,23 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
-from dipole.core.errors import DegenerateBatchError, UsageError
-from dipole.core.part import choice, part, switch
+from dipole.core.errors import DataError, DegenerateBatchError, UsageError
+from dipole.core.part import choice, part, switch, words
+from dipole.core.protocols import Rows
 from dipole.core.seed import seed_of
 
 
 @dataclass
 class Plan:
-    """The batches of a run. ``lengths``: rows of each data set. Indices run over all data sets, one after the other."""
+    """The batches of a run. ``lengths``: rows of each data set. Indices run over all data sets, one after the other.
+
+    ``groups`` (rows of all data sets,) int64: rows of one number come one after the other, so that batches are made of whole
+    groups but for the one that a batch's end cuts; None: no row has company.
+    """
 
     lengths: tuple[int, ...]
     batch_size: int
     seed: int
     one_source: bool = True
     keep_last: bool = False
+    groups: torch.Tensor | None = None
     _epoch: tuple[int, list[torch.Tensor]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -59,6 +66,8 @@ class Plan:
         start = 0
         for length in self.lengths if self.one_source else (sum(self.lengths),):
             order = torch.randperm(length, generator=dice) + start
+            if self.groups is not None:
+                order = _together(order, self.groups, dice)
             pieces = [*torch.split(order, self.batch_size)]
             if len(pieces[-1]) < self.batch_size and not self.keep_last:
                 pieces.pop()
@@ -69,16 +78,41 @@ class Plan:
         return batches
 
 
+def _together(order: torch.Tensor, groups: torch.Tensor, dice: torch.Generator) -> torch.Tensor:
+    """Rows in an order where each group is in one piece: groups by chance, the rows of one as they were."""
+    _, of = groups[order].unique(return_inverse=True)
+    return order[torch.randperm(int(of.max()) + 1, generator=dice)[of].sort(stable=True).indices]
+
+
 @part
 class Batches:
     """How rows are grouped into batches."""
 
     one_source: bool = switch(True, "every batch comes from one data set, where several are given")
     last: str = choice(("drop", "keep"), "drop", "what happens to a last batch that is not full")
+    together: str = words("", "a column: rows of one value come into a batch together, such as the communities of B3")
 
-    def plan(self, lengths: Sequence[int], batch_size: int, seed: int) -> Plan:
-        """The batches of a run over data sets of these lengths. Raises DegenerateBatchError where a batch has no pair."""
-        return Plan(tuple(lengths), batch_size, seed, self.one_source, self.last == "keep")
+    def plan(self, lengths: Sequence[int], batch_size: int, seed: int, groups: torch.Tensor | None = None) -> Plan:
+        """The batches of a run over data sets of these lengths. ``groups``: what ``grouped`` found. Raises DegenerateBatchError
+        where a batch has no pair."""
+        return Plan(tuple(lengths), batch_size, seed, self.one_source, self.last == "keep", groups)
+
+    def grouped(self, rows: Rows) -> torch.Tensor | None:
+        """(N,) int64: one number for each value of the column ``together``; None where none is named. Reads every row once.
+
+        Raises DataError for a row without a value.
+        """
+        if not self.together:
+            return None
+        numbers: dict[Any, int] = {}
+        found = []
+        for place, row in enumerate(rows, 1):
+            value = row.get(self.together)
+            if not isinstance(value, (str, int)):
+                rule = f"batches.together: row {place} has no whole number or text in {self.together}"
+                raise DataError(rule, value=value, remedy="write the column with dipole communities, or leave batches.together out")
+            found.append(numbers.setdefault(value, len(numbers)))
+        return torch.tensor(found)
 
 
 def share(indices: torch.Tensor, rank: int, world_size: int) -> torch.Tensor:

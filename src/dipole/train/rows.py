@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import bisect
 import hashlib
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain
 
 from dipole.core.protocols import Row, Rows
 
@@ -24,6 +24,9 @@ class Joined:
     def __getitem__(self, index: int) -> Row:
         number = bisect.bisect_right(self.ends, index)
         return self.sources[number][index - (self.ends[number - 1] if number else 0)]
+
+    def __iter__(self) -> Iterator[Row]:
+        return chain.from_iterable(self.sources)
 
     @property
     def fingerprint(self) -> str:
