@@ -56,7 +56,9 @@ class Communities:
 
     size: int = at_least(2, 32, "rows of a community, at most: K; batches hold several")
     depth: int = at_least(1, 100, "m: ranks that link")
-    skip: int = at_least(0, 30, "p: the first so many ranks do not; 30 for retrieval, 70 for answers to questions about images, in the paper")
+    skip: int = at_least(
+        0, 30, "p: the first so many ranks do not; 30 for retrieval, 70 for answers to questions about images, in the paper"
+    )
     seed: int = at_least(0, 0, "of the order in which communities are tried")
 
     def __call__(self, queries: torch.Tensor, answers: torch.Tensor, own: Sequence[Sequence[int]]) -> Found:
