@@ -111,7 +111,7 @@ def test_batches_of_communities_train_better_retrievers(seed: int) -> None:
 
 
 def test_the_command_writes_the_column_that_training_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    kinds = {"fruit": "apple pear plum cherry grape fig".split(), "tool": "hammer saw drill wrench chisel plane".split()}
+    kinds = {"fruit": ["apple", "pear", "plum", "cherry", "grape", "fig"], "tool": ["hammer", "saw", "drill", "wrench", "chisel", "plane"]}
     rows = [{"anchor": f"what is a {w}", "positive": f"a {w} is a {kind}", "n": i} for kind, ws in kinds.items() for i, w in enumerate(ws)]
     data, out = tmp_path / "pairs.jsonl", tmp_path / "grouped.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -6,8 +6,8 @@
     grows by the row with the most links into it, up to ``size``, until no row is left
 
 A row without a link is a community by itself. The first ranks are left out because they are often answers that nobody marked.
-Source: arXiv:2505.11293, section 3, which takes METIS for the communities; what is tried here needs networkx alone. Shapes: N rows, M answers;
-exact ranks by the engine's streamed top-k, memory O(N (skip + depth)), links in Python: minutes for a million of them.
+Source: arXiv:2505.11293, section 3, which takes METIS for the communities where this takes networkx. Shapes: N rows, M answers; exact
+ranks by the engine's streamed top-k, memory O(N (skip + depth)), links in Python: minutes for a million of them.
 """
 
 from __future__ import annotations
