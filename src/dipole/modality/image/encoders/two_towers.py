@@ -66,13 +66,18 @@ class TwoTowers(nn.Module):
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> Encoded:
         """The vectors of prepared inputs; those of a locked tower before its projection are ``meta["frozen"]``."""
-        name = next(iter(inputs)).split(".", 1)[0]
-        found = self.towers[name]({key.split(".", 1)[1]: tensor for key, tensor in inputs.items()})
+        name, found = self.of_tower(inputs)
         project = self.projections[name]
         before = project(found.pooled if found.pre_norm is None else found.pre_norm)
         tokens = found.tokens if found.tokens is None or found.tokens.shape[-1] != project.in_features else project(found.tokens)
         meta = {"frozen": found.pooled} if name in self._still() else {}
         return Encoded(nn.functional.normalize(before, dim=-1), tokens, None if tokens is None else found.mask, before, meta=meta)
+
+    def of_tower(self, inputs: Mapping[str, torch.Tensor]) -> tuple[str, Encoded]:
+        """The name of the tower that prepared inputs are for, and what it says, before the projection."""
+        name = next(iter(inputs)).split(".", 1)[0]
+        found: Encoded = self.towers[name]({key.split(".", 1)[1]: tensor for key, tensor in inputs.items()})
+        return name, found
 
     def encode(self, items: Sequence[Any], batch_size: int = 32, progress: bool = False, side: str = "") -> torch.Tensor:
         """(N, d) float32 on the CPU, dropout off. All items must belong to one side."""
