@@ -26,7 +26,7 @@ from dipole.views.aligned import Aligned
 __all__ = ["CaptionedViews"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Change:
     """How much an image is changed."""
 
