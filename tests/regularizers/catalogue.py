@@ -22,6 +22,7 @@ from dipole.regularizers import (
     EffectiveRank,
     FineGrained,
     FlowPrior,
+    Fusion,
     JointEntropy,
     MeanEntropy,
     Salient,
@@ -120,6 +121,10 @@ REGULARIZERS: dict[str, Case] = {
     "effective_rank, raised": Case(lambda d: EffectiveRank(raised=True)),
     "fine_grained": Case(lambda d: FineGrained(temperature=0.5), ALONE),
     "flow_prior": Case(lambda d: FlowPrior(dimension=d, warmup=0, hidden=8), {**ALONE, **FLOWING}),
+    "fusion": Case(
+        lambda d: Fusion(dimension=d, layers=1, heads=2, temperature=0.5),
+        {"test_the_order_of_items_does_not_matter": "negatives are drawn by chance, which falls on places, not on items"},
+    ),
     "joint_entropy": Case(lambda d: JointEntropy(width=1.5)),
     "mean_entropy": Case(lambda d: MeanEntropy()),
     "salient": Case(lambda d: Salient(background=0.5)),

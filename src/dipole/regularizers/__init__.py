@@ -10,6 +10,7 @@ from dipole.regularizers.cross_entropy import CrossEntropy
 from dipole.regularizers.effective_rank import EffectiveRank
 from dipole.regularizers.fine_grained import FineGrained
 from dipole.regularizers.flow_prior import FlowPrior
+from dipole.regularizers.fusion import Fusion
 from dipole.regularizers.joint_entropy import JointEntropy
 from dipole.regularizers.mean_entropy import MeanEntropy
 from dipole.regularizers.salient import Salient
@@ -28,6 +29,7 @@ __all__ = [
     "EffectiveRank",
     "FineGrained",
     "FlowPrior",
+    "Fusion",
     "JointEntropy",
     "MeanEntropy",
     "Salient",
