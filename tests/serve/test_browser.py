@@ -140,6 +140,19 @@ def test_votes_and_saved_are_there_after_loading_again(page: Browser, address: s
     assert page.complaints() == []
 
 
+def test_what_the_server_refuses_is_told(page: Browser, address: str) -> None:
+    page.open(f"{address}/item/p33")
+    before = find(page, ".vote .count").text
+    page.run("window.fetch = () => Promise.reject(new TypeError('no network'))")
+    find(page, ".vote").click()
+    page.wait("return document.querySelector('.toast')?.textContent.includes('cannot be reached')")
+    assert find(page, ".vote .count").text == before and find(page, ".vote").get_attribute("aria-pressed") == "false"
+    page.open(f"{address}/item/p33")
+    page.driver.delete_cookie("dipole_visitor")
+    find(page, ".vote").click()  # refused without the cookie: the page is loaded anew, with another one
+    page.wait("return document.cookie !== null && performance.getEntriesByType('navigation')[0].type === 'reload'")
+
+
 def test_keys_move_open_vote_save_and_explain_themselves(page: Browser, address: str) -> None:
     page.open(f"{address}/newest")
     press(page, "j", "j", "k", "j")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 import re
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,10 +20,11 @@ import httpx
 
 from dipole.search.collection import Collection
 from dipole.search.documents import Document
+from dipole.serve.held import Held
 from dipole.serve.page import atlas, excerpt, nearest
 from dipole.serve.page.atlas import draw
 from dipole.serve.page.excerpt import marked, sentences, stems
-from dipole.serve.page.survey import Survey
+from dipole.serve.page.survey import Survey, Surveys
 from tests.serve.site import HOSTILE, TODAY, TOPICS, Words, collection, papers, served
 
 HTML = {"accept": "text/html"}
@@ -49,6 +51,13 @@ def address(shelf: Path) -> Iterator[str]:
 def client(address: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=address, headers=HTML, follow_redirects=True) as found:
         yield found
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never was"
+        time.sleep(0.02)
 
 
 def titles(text: str) -> list[str]:
@@ -346,10 +355,7 @@ def test_a_commit_shows_on_the_page_and_leaves_votes_alone(tmp_path: Path) -> No
             lambda c: Collection.rebuild(c.folder, papers()[:7], Words()),
         ):
             made = write(made)
-        for _ in range(200):
-            if len(titles(client.get("/newest").text)) == 7:
-                break
-        assert len(titles(client.get("/newest").text)) == 7
+        until(lambda: len(titles(client.get("/newest").text)) == 7)
         assert f'<span class="count">{papers()[0].votes + 1}</span>' in client.get("/item/p00").text
 
 
@@ -376,10 +382,8 @@ def test_the_map_holds_a_sample_with_regions_of_one_topic(tmp_path: Path, monkey
 
 
 def test_the_map_is_drawn_once_and_kept(client: httpx.Client, shelf: Path) -> None:
-    for _ in range(300):
-        answer = client.get("/map/points")
-        if answer.status_code == 200:
-            break
+    until(lambda: client.get("/map/points").status_code == 200)
+    answer = client.get("/map/points")
     assert len(answer.json()["points"]) == 60
     assert (shelf / "state" / "maps" / "a_papers.json").is_file()
     text = client.get("/map").text
@@ -413,8 +417,6 @@ def test_sentences_end_where_they_end() -> None:
 
 
 def test_sentences_are_encoded_within_the_budget_and_once(tmp_path: Path) -> None:
-    from dipole.serve.held import Held
-
     class Counting(Words):
         asked = 0
 
@@ -445,6 +447,30 @@ def test_a_survey_offers_what_is_worth_choosing(tmp_path: Path) -> None:
     assert set(TOPICS) < set(dict(found.tags))
     days = [day for day, _ in found.days]
     assert found.beside(days[1]) == (days[0], days[2]) and found.beside(days[-1] + datetime.timedelta(days=9)) == (days[-1], None)
+
+
+def test_the_choices_of_a_large_collection_are_counted_in_the_background(tmp_path: Path) -> None:
+    surveys = Surveys(at_once=10)
+    held = Held("c", collection(tmp_path / "c", papers()[:30]), Words())
+    assert surveys.of(held).days and surveys.of(held).tags == ()  # nobody waits
+    until(lambda: dict(surveys.of(held).tags) == Counter(tag for p in papers()[:30] for tag in p.tags))
+    later = Held("c", held.collection.upsert(papers()[30:], Words())[0], Words())
+    assert sum(count for _, count in surveys.of(later).days) == 60
+    assert sum(count for _, count in surveys.of(later).tags) in (35, 69)  # the version before's, or counted already
+    until(lambda: surveys.of(later) == Survey.of(later.collection))
+
+
+def test_a_server_that_is_still_opening_says_so(tmp_path: Path) -> None:
+    from starlette.testclient import TestClient
+
+    from dipole.serve.app import create_app
+    from dipole.serve.settings import Settings
+
+    collection(tmp_path / "c", papers()[:2])
+    client = TestClient(create_app(Settings(tmp_path / "c"), load=lambda name: Words()), base_url="http://127.0.0.1")  # not started
+    answer = client.get("/", headers=HTML)
+    assert answer.status_code == 503 and "Not yet" in answer.text and answer.headers["retry-after"]
+    assert "trending" not in answer.text  # a page that knows no collection shows none
 
 
 def test_what_nobody_foresaw_is_told_in_a_page_without_its_trace(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:

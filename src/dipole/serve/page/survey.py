@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import datetime
+import logging
 import threading
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -11,10 +13,13 @@ from itertools import islice
 
 from dipole.search import table as tables
 from dipole.search.collection import Collection
+from dipole.serve.held import Held
 
+log = logging.getLogger("dipole.serve")
 _ROWS = 200_000  # of a large collection, this many are asked for their tags and fields
 _FIELDS, _VALUES, _LONGEST = 5, 25, 40
 _TAGS = 200
+_AT_ONCE = 20_000  # documents whose tags and fields are counted while somebody waits
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,17 @@ class Survey:
     @staticmethod
     def of(collection: Collection) -> Survey:
         """Read a collection."""
+        return Survey.of_days(collection).with_choices(collection)
+
+    @staticmethod
+    def of_days(collection: Collection) -> Survey:
+        """The days alone, which are at hand."""
+        return Survey(tuple(collection.listing.calendar()), voted=bool(collection.listing.votes.any())) if len(collection) else Survey()
+
+    def with_choices(self, collection: Collection) -> Survey:
+        """With tags and fields, which the table is read for: about a second for 100,000 documents."""
         if not len(collection):
-            return Survey()
+            return self
         tags: Counter[str] = Counter()
         fields: dict[str, Counter[str]] = defaultdict(Counter)
         batches = tables.scan(collection.table, "", ["tags", "facets"])
@@ -43,8 +57,7 @@ class Survey:
                 name, _, value = facet.partition("=")
                 if len(fields[name]) <= _VALUES:
                     fields[name][value] += 1
-        listing = collection.listing
-        return Survey(tuple(listing.calendar()), tuple(tags.most_common(_TAGS)), _chosen(fields), bool(listing.votes.any()))
+        return dataclasses.replace(self, tags=tuple(tags.most_common(_TAGS)), fields=_chosen(fields))
 
     @property
     def field_words(self) -> frozenset[str]:
@@ -59,20 +72,38 @@ class Survey:
 
 
 class Surveys:
-    """The survey of each collection, for its newest version."""
+    """The survey of each collection, for its newest version. Of a large one, tags and fields are those of the version before
+    until they have been counted again in the background, so that nobody waits for them.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = _AT_ONCE) -> None:
+        self.at_once = at_once
         self._lock = threading.Lock()
-        self._held: dict[str, tuple[tuple[str, int], Survey]] = {}
+        self._held: dict[str, tuple[str, Survey]] = {}
 
-    def of(self, name: str, collection: Collection) -> Survey:
-        """The survey of the collection of this name."""
-        version = (collection.manifest.made, collection.manifest.number)
+    def of(self, held: Held) -> Survey:
+        """The survey of a collection."""
         with self._lock:
-            held = self._held.get(name)
-            if held is None or held[0] != version:
-                held = self._held[name] = (version, Survey.of(collection))
-            return held[1]
+            version, known = self._held.get(held.name, ("", Survey()))
+            if version == held.version:
+                return known
+            found = Survey.of_days(held.collection)
+            large = len(held.collection) > self.at_once
+            found = dataclasses.replace(found, tags=known.tags, fields=known.fields) if large else found.with_choices(held.collection)
+            self._held[held.name] = (held.version, found)
+        if large:
+            threading.Thread(target=self._count, args=(held, found), name="dipole-survey", daemon=True).start()
+        return found
+
+    def _count(self, held: Held, days: Survey) -> None:
+        try:
+            found = days.with_choices(held.collection)
+        except Exception:
+            log.exception("tags and fields of %s could not be counted", held.name)
+            return
+        with self._lock:
+            if self._held[held.name][0] == held.version:
+                self._held[held.name] = (held.version, found)
 
 
 def _chosen(fields: dict[str, Counter[str]]) -> tuple[tuple[str, tuple[tuple[str, int], ...]], ...]:

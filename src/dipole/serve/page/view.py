@@ -107,7 +107,7 @@ class View:
     @functools.cached_property
     def survey(self) -> Survey:
         """Days, tags and fields of the collection."""
-        return self.desk.surveys.of(self.name, self.collection) if self.held else Survey()
+        return self.desk.surveys.of(self.held) if self.held else Survey()
 
     @functools.cached_property
     def votes(self) -> dict[str, int]:

@@ -6,6 +6,14 @@
   const status = (text) => { $("#status").textContent = text; };
   const field = $("#q");
 
+  let fading = 0;
+  function warn(text) {  // for what people see too
+    status(text);
+    $("#status").className = "toast";
+    clearTimeout(fading);
+    fading = setTimeout(() => { $("#status").className = "unseen"; }, 6000);
+  }
+
   // -- votes, saved, read -------------------------------------------------------------------------------------------
   const KINDS = { vote: "Voted", save: "Saved", read: "Marked as read" };
   const UNDONE = { vote: "Vote taken back", save: "Taken out of saved", read: "Marked as unread" };
@@ -29,11 +37,15 @@
     button.disabled = true;
     try {
       const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/json" } });
-      if (!answer.ok) { throw new Error(String(answer.status)); }
-      shown(button, await answer.json());
+      if (answer.ok) {
+        shown(button, await answer.json());
+      } else if (answer.status === 403) {
+        location.reload();  // the page is older than the cookie
+      } else {
+        warn(answer.status === 429 ? "Too many at once. Wait a moment." : "That did not work. Nothing was changed.");
+      }
     } catch (error) {
-      status("That did not work; loading the page again.");
-      location.reload();
+      warn("The server cannot be reached. Nothing was changed.");
     } finally {
       button.disabled = false;
       button.focus({ preventScroll: true });
@@ -99,7 +111,7 @@
       show(page, url);
       return true;
     } catch (error) {
-      if (error.name !== "AbortError") { status("The search could not be reached."); }
+      if (error.name !== "AbortError") { warn("The search cannot be reached."); }
       return false;
     } finally {
       if (asking === mine) { asking = null; }
