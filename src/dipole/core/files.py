@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,21 @@ def written_whole(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def keep_secret(path: Path, secret: str) -> None:
+    """Write a file that its owner alone can read, unless there is one. Of processes that do so at once, the first one's counts."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(secret)
+    try:
+        sync(temporary)
+        os.link(temporary, path)
+        sync(path.parent)
+    except FileExistsError:
+        return
+    finally:
+        temporary.unlink()
 
 
 def sync(path: Path) -> None:

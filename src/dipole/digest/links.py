@@ -15,7 +15,7 @@ from typing import Any
 
 from dipole.core.errors import DataError, DipoleError
 from dipole.core.extras import need
-from dipole.core.files import sync
+from dipole.core.files import keep_secret
 
 KEY, KEY_FILE = "DIPOLE_DIGEST_KEY", "DIPOLE_DIGEST_KEY_FILE"  # environment
 LIFETIME = 3 * 24 * 3600  # seconds a confirmation can wait
@@ -77,29 +77,11 @@ def secret(state: Path) -> bytes:
         return _long_enough(given.strip().encode(), f"the environment's {KEY}")
     path = Path(os.environ.get(KEY_FILE) or state / "digest.key")
     if KEY_FILE not in os.environ and not path.exists():
-        _make(path)
+        keep_secret(path, secrets.token_hex(32))
     try:
         return _long_enough(path.read_bytes().strip(), path)
     except OSError as error:
         raise DataError("the key that signs links cannot be read", path=path, value=error.strerror) from error
-
-
-def _make(path: Path) -> None:
-    """Written aside and linked into place, so that of two processes that start at once both read the same whole key."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return
-        sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _long_enough(key: bytes, where: str | Path) -> bytes:

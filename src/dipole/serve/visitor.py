@@ -7,16 +7,14 @@ form, cookie and all, but does not know the token.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
 
 from dipole.core.errors import DataError
 from dipole.core.extras import need
-from dipole.core.files import sync
+from dipole.core.files import keep_secret
 
 _LEAST = 32  # characters of a secret
 
@@ -60,14 +58,7 @@ def secret_in(folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "secret"
     if not path.exists():
-        drawn = folder / f".secret.{secrets.token_hex(8)}"
-        with open(os.open(drawn, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(32))
-        sync(drawn)
-        with contextlib.suppress(FileExistsError):
-            os.link(drawn, path)
-        drawn.unlink()
-        sync(folder)
+        keep_secret(path, secrets.token_urlsafe(32))
     secret = path.read_text(encoding="ascii", errors="replace").strip()
     if len(secret) < _LEAST:
         raise DataError(f"a secret has at least {_LEAST} characters", path=path, remedy="delete the file: a new one is drawn")
