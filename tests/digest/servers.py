@@ -29,6 +29,7 @@ class Inbox:
 
     taken: list[tuple[str, EmailMessage]] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
     tls: list[bool] = field(default_factory=list)
     accepted: Callable[[], None] = lambda: None
 
@@ -53,6 +54,7 @@ class Inbox:
     def _take(self, server: Any, envelope: Any) -> None:
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
         assert isinstance(message, EmailMessage)
+        self.raw.append(envelope.content)
         self.tls.append(server.transport.get_extra_info("ssl_object") is not None)
         self.taken += [(to, message) for to in envelope.rcpt_tos]
 

@@ -339,6 +339,9 @@ def test_a_digest_is_a_proper_mail(desk: Desk, mail_server: Running) -> None:
     [(_, message)] = mail_server.inbox.taken
     leave = desk.links.unsubscribe(id)
     assert message["List-Unsubscribe"] == f"<{leave}>" and message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    head = mail_server.inbox.raw[0].partition(b"\r\n\r\n")[0].split(b"\r\n")
+    assert f"List-Unsubscribe: <{leave}>".encode() in head  # as it is: a folded or encoded one is no link to a mail reader
+    assert b"List-Unsubscribe-Post: List-Unsubscribe=One-Click" in head and b"List-ID: <digest.example.org>" in head
     assert message["From"] == "Papers <papers@example.org>" and message["Date"] == "Mon, 23 Nov 2026 06:00:00 +0000"
     assert message["Subject"] == "One new near “cats” · 2026-11-23" and message["Auto-Submitted"] == "auto-generated"
     assert message.get_content_type() == "multipart/alternative"

@@ -12,8 +12,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from email.headerregistry import BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, Policy
 from email.utils import format_datetime
 from importlib import resources
 from typing import Any
@@ -28,6 +29,19 @@ from dipole.search.documents import Document
 _TEXT = 400  # characters of a document's text
 _NAMES = 6  # authors named
 _SUBJECT = 80  # characters of a query in a subject
+
+
+class _AsItIs(UnstructuredHeader, BaseHeader):
+    """A header of links. Folded, a long one would become an encoded word, which mail readers do not look for a link in."""
+
+    def fold(self, *, policy: Policy) -> str:
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+_HEADERS = HeaderRegistry()
+for _name in ("list-id", "list-unsubscribe", "list-unsubscribe-post"):
+    _HEADERS.map_to_type(_name, _AsItIs)
+WIRE = SMTP.clone(cte_type="7bit", header_factory=_HEADERS)  # what every server takes
 
 
 @dataclass(frozen=True)
@@ -110,7 +124,7 @@ def search_of(base_url: str, subscription: Subscription) -> str:
 
 
 def _begun(settings: MailSettings, subscription: Subscription, subject: str, moment: datetime.datetime) -> EmailMessage:
-    message = EmailMessage(policy=SMTP.clone(cte_type="7bit"))
+    message = EmailMessage(policy=WIRE)
     message["From"] = settings.sender
     message["To"] = subscription.address
     message["Subject"] = subject

@@ -6,14 +6,13 @@ import datetime
 import re
 import secrets
 from dataclasses import dataclass, field, replace
-from email.policy import SMTP
 from pathlib import Path
 
 from dipole.core.errors import UnknownNameError
 from dipole.core.files import written_whole
 from dipole.digest import ledger, run, settings
 from dipole.digest.address import cleaned
-from dipole.digest.compose import Digest, digest_message
+from dipole.digest.compose import WIRE, Digest, digest_message
 from dipole.digest.links import Links, secret
 from dipole.digest.office import STATE
 from dipole.digest.run import Source
@@ -84,7 +83,7 @@ def _written(
         whom = re.sub(r"[^\w.@+-]", "_", digest.subscription.address)
         path = out / f"{digest.period}-{whom}-{digest.subscription.id[:8]}.eml"
         with written_whole(path) as temporary:
-            temporary.write_bytes(message.as_bytes(policy=SMTP.clone(cte_type="7bit")))
+            temporary.write_bytes(message.as_bytes(policy=WIRE))
         done.files.append(path)
     if not done.files:
         done.notes.append("nothing is due, or nothing is new and near: no mail would be sent")

@@ -9,14 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.message import EmailMessage
-from email.policy import SMTP
 from types import TracebackType
 
 from dipole.core.errors import DipoleError
+from dipole.digest.compose import WIRE
 from dipole.digest.settings import MailSettings
 
 ACCEPTED, TEMPORARY, PERMANENT, UNKNOWN, WITHDRAWN = ("accepted", "temporary", "permanent", "unknown", "withdrawn")
-_WIRE = SMTP.clone(cte_type="7bit")  # what every server takes
 
 
 class TransportError(DipoleError):
@@ -89,7 +88,7 @@ class Mailer:
             with contextlib.suppress(OSError, smtplib.SMTPException):
                 server.rset()
             return Answer(WITHDRAWN)
-        body = message.as_bytes(policy=_WIRE).replace(b"\r\n.", b"\r\n..")
+        body = message.as_bytes(policy=WIRE).replace(b"\r\n.", b"\r\n..")
         try:
             code, reply = server.docmd("DATA")
             if code != 354:
