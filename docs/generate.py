@@ -24,6 +24,8 @@ from dipole.assembly.tags import FACETS
 from dipole.cli.main import command_names, summary
 from dipole.core.part import schema
 from dipole.evaluate.kind import kinds as evaluations
+from dipole.serve.guard.key import WRONG_BURST, WRONG_RATE
+from dipole.serve.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -237,6 +239,42 @@ def digest() -> str:
     return "\n".join([*rows, "", f"{what}; {found['date']}. `python -m bench.digest`"])
 
 
+def serve() -> str:
+    """What a server answered under load, as measured."""
+    if (found := measured("serve")) is None:
+        return ""
+    rows = ["| queries | clients | requests a second | p50 | p95 | p99 | failed | memory after |", "|---|---|---|---|---|---|---|---|"]
+    for line in found["lines"]:
+        times = " | ".join(f"{line[f'p{p} ms']:.0f} ms" for p in (50, 95, 99))
+        rows.append(
+            f"| {line['queries']} | {line['clients']} | {line['requests/s']:.0f} | {times} | {line['failed']} of {line['requests']:,} "
+            f"| {line['MB after']:.0f} MB |"
+        )
+    what = (
+        f"`/search` on {found['documents']:,} documents by MiniLM, {found['seconds']:.0f} s a line; memory before {found['MB before']} MB"
+    )
+    where = f"clients and server share {found['machine']['cores']} cores of an {found['machine']['cpu']}, {found['date']}"
+    return "\n".join([*rows, "", f"{what}; {where}. `python -m bench.serve`"])
+
+
+def limits() -> str:
+    """What a server bounds, from its settings."""
+    s = Settings(Path())
+    rows = [
+        ("requests a second and client", f"{s.rate:g} after a burst of {s.burst} (`--rate`)", "429, `Retry-After`"),
+        ("wrong keys a client", f"{WRONG_BURST}, then one in {1 / WRONG_RATE:g} s", "429, `Retry-After`"),
+        ("requests at once", f"{s.concurrency}", "503, `Retry-After`"),
+        ("connections", f"{s.connections}", "503"),
+        ("seconds for an answer", f"{s.request_seconds:g}", "503, `Retry-After`"),
+        ("seconds for a request's headers, its body", f"{s.header_seconds:g}, {s.body_seconds:g}", "408"),
+        ("bytes of an address, of a body", f"{s.max_url_bytes:,}, {s.max_body_bytes:,}", "414, 413"),
+        ("characters of a query or an id", f"{s.max_query_chars:,}", "422"),
+        ("`k`, `limit`", f"{s.max_k}, {s.max_page}", "422"),
+        ("`/encode`", f"{s.max_texts} texts of {s.max_text_chars:,} characters", "422"),
+    ]
+    return "\n".join(["| limit | value | beyond it |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)])
+
+
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"commands": commands, "demo": demo, "engine-short": engine_short},
     "docs/recipes.md": {"recipes": recipes, "tags": tags},
@@ -244,6 +282,7 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "docs/audit.md": {"audit": audit, "language": language},
     "docs/digest.md": {"digest": digest},
     "docs/doctor.md": {"doctor": doctor},
+    "docs/serve.md": {"limits": limits, "serve": serve},
     "docs/diagnostics.md": {
         "bounds": diagnosing.bounds,
         "diagnostics": diagnosing.example,

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
-from dipole.serve.problems import MEDIA
+from dipole.serve.guard.refusal import MEDIA
 
 
 class Problem(BaseModel):

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import http
 from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from dipole.core.errors import UnknownNameError
 from dipole.serve.api.asked import NotModifiedError
+from dipole.serve.guard.refusal import problem
 from dipole.serve.page.errors import error_page, wants_page
 from dipole.serve.shelf import NotReadyError
-
-MEDIA = "application/problem+json"
-
-
-def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> JSONResponse:
-    """An answer that says what went wrong; ``more`` are further members of the document."""
-    content = {"type": "about:blank", "title": http.HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
-    return JSONResponse(content, status, {"Cache-Control": "no-store", **(headers or {})}, media_type=MEDIA)
 
 
 def answer(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:

@@ -21,11 +21,12 @@ from dipole.serve.guard.refusal import ASGIApp, Receive, Scope, Send, header, re
 from dipole.serve.settings import Settings
 
 COOKIE = "dipole_session"
+_KNOWS = "dipole.knows_key"  # in the scope of a request
 DAYS = 30
 # Without a key: whether the server is up, the form that asks for the key and its looks, and the signed links of mails.
 OPEN = ("/health", "/login", "/favicon.ico")
 OPEN_FOLDERS = ("/static/", "/confirm/", "/unsubscribe/")
-_WRONG_RATE, _WRONG_BURST = 0.2, 10  # wrong keys a client may send
+WRONG_RATE, WRONG_BURST = 0.2, 10  # wrong keys a client may send
 
 
 class Sessions:
@@ -56,28 +57,32 @@ class Key:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.sessions = Sessions(settings.api_key) if settings.api_key else None
-        self.wrong = Buckets(_WRONG_RATE, _WRONG_BURST)
+        self.wrong = Buckets(WRONG_RATE, WRONG_BURST)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self.sessions is None or _open(scope["path"]):
+        if scope["type"] != "http" or self.sessions is None:
             await self.app(scope, receive, send)
             return
-        sent = _sent(scope)
-        if sent:
-            if self.sessions.right(sent):
-                await self.app(scope, receive, send)
-            elif wait := self.wrong.take(client(scope)):
+        sent, cookie = _sent(scope), cookie_parser(header(scope, b"cookie")).get(COOKIE, "")
+        scope[_KNOWS] = self.sessions.right(sent) if sent else self.sessions.valid(cookie)
+        if scope[_KNOWS] or _open(scope["path"]):
+            await self.app(scope, receive, send)
+        elif sent:
+            if wait := self.wrong.take(client(scope)):
                 await refuse(scope, receive, send, 429, "too many wrong keys", Retry_After=str(math.ceil(wait)))
             else:
                 await refuse(scope, receive, send, 401, "the API key is wrong", WWW_Authenticate="Bearer")
-        elif self.sessions.valid(cookie_parser(header(scope, b"cookie")).get(COOKIE, "")):
-            await self.app(scope, receive, send)
         elif scope["method"] in ("GET", "HEAD") and "text/html" in header(scope, b"accept"):
             asked = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
             await RedirectResponse(f"/login?next={quote(asked, safe='')}", 303, {"Cache-Control": "no-store"})(scope, receive, send)
         else:
             detail = "an API key is needed: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
             await refuse(scope, receive, send, 401, detail, WWW_Authenticate="Bearer")
+
+
+def knows_key(scope: Scope) -> bool:
+    """Whether who asks knows the key, or none is needed. What is open to everybody may tell nothing of the collections otherwise."""
+    return bool(scope.get(_KNOWS, True))
 
 
 def _open(path: str) -> bool:

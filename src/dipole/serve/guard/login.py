@@ -7,12 +7,12 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from dipole.serve.guard.key import COOKIE, DAYS, Sessions
+from dipole.serve.guard.key import COOKIE, DAYS, WRONG_BURST, WRONG_RATE, Sessions
 from dipole.serve.guard.rate import Buckets, client
 from dipole.serve.page.view import view_of_nobody
 
 router = APIRouter(include_in_schema=False)
-_GUESSES = Buckets(rate=0.2, burst=10)
+_GUESSES = Buckets(WRONG_RATE, WRONG_BURST)
 
 
 @router.get("/login")

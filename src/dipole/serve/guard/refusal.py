@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import http
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dipole.serve.problems import problem
-
-__all__ = ["ASGIApp", "Message", "Receive", "Scope", "Send", "header", "refuse"]
+__all__ = ["ASGIApp", "Message", "Receive", "Scope", "Send", "header", "problem", "refuse"]
 
 FREE = "/health"  # answered also to those who ask too often, and when everything is busy: it says whether to send more
+
+
+MEDIA = "application/problem+json"
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> JSONResponse:
+    """An answer that says what went wrong; ``more`` are further members of the document."""
+    content = {"type": "about:blank", "title": http.HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
+    return JSONResponse(content, status, {"Cache-Control": "no-store", **(headers or {})}, media_type=MEDIA)
 
 
 def header(scope: Scope, name: bytes) -> str:

@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from dipole.core.errors import UnknownNameError
 from dipole.search.collection import Collection
+from dipole.serve.guard.key import knows_key
 from dipole.serve.held import Held
 from dipole.serve.page.atlases import Atlases
 from dipole.serve.page.nearest import Sentences
@@ -192,13 +193,18 @@ class View:
 
 
 def view_of(request: Request, collection: str = "") -> View:
-    """The view of a request. Raises UnknownNameError for a collection that is not served."""
-    return _view(request, request.app.state.shelf.get(collection))
+    """The view of a request; of no collection where the key is needed and was not given, as for links in mails.
+
+    Raises UnknownNameError for a collection that is not served.
+    """
+    return _view(request, request.app.state.shelf.get(collection) if knows_key(request.scope) else None)
 
 
 def view_without(request: Request) -> View:
     """A view for what went wrong: of the collection asked for, else of the first, else of none."""
     shelf = request.app.state.shelf
+    if not knows_key(request.scope):
+        return _view(request, None)
     for name in (request.query_params.get("collection", ""), ""):
         try:
             return _view(request, shelf.get(name))
