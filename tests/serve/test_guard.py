@@ -83,6 +83,7 @@ def test_who_guesses_has_to_wait_and_others_do_not(folder: Path) -> None:
         found = [client.get("/items", headers={"X-API-Key": f"guess {i}"}).status_code for i in range(15)]
         assert found == [401] * 10 + [429] * 5
         assert client.get("/items", headers={"X-API-Key": KEY}).status_code == 200
+        assert client.post("/login", data={"key": "guess"}).status_code == 429
 
 
 def test_people_get_a_form_and_then_a_cookie(folder: Path) -> None:

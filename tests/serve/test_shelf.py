@@ -74,6 +74,16 @@ def test_an_empty_collection_that_gets_documents_is_taken_up(tmp_path: Path) -> 
     assert [hit.id for hit in shelf.get().search("one")] == ["a"]
 
 
+def test_whatever_keeps_a_model_from_loading_ends_the_start(tmp_path: Path) -> None:
+    def load(name: str) -> Words:
+        raise RuntimeError("no memory left")
+
+    shelf, ended = Shelf(shelved(tmp_path / "papers", ONE), load), threading.Event()
+    shelf.start(1.0, ended.set)
+    assert ended.wait(10) and "no memory left" in str(shelf.failure) and not shelf.ready
+    shelf.close()
+
+
 def test_what_cannot_be_served_is_refused_by_name_and_the_old_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = shelved(tmp_path / "papers", ONE)
     with asking(folder, reload_seconds=0.05) as client:

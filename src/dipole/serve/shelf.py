@@ -111,9 +111,9 @@ class Shelf:
         def work() -> None:
             try:
                 self.open()
-            except DipoleError as error:
-                self.failure = error
-                log.error("cannot serve: %s", error)
+            except Exception as error:
+                self.failure = error if isinstance(error, DipoleError) else DipoleError(f"{self.folder} cannot be served: {error!r}")
+                log.error("cannot serve: %s", self.failure)
                 failed()
                 return
             while not self._stop.wait(seconds):

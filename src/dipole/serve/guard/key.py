@@ -54,10 +54,9 @@ class Sessions:
 class Key:
     """Refuses with 401 who does not know the key, leads browsers to the form, and answers 429 to who guesses."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, settings: Settings, wrong: Buckets) -> None:
+        self.app, self.wrong = app, wrong
         self.sessions = Sessions(settings.api_key) if settings.api_key else None
-        self.wrong = Buckets(WRONG_RATE, WRONG_BURST)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or self.sessions is None:

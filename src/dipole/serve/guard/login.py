@@ -7,12 +7,11 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from dipole.serve.guard.key import COOKIE, DAYS, WRONG_BURST, WRONG_RATE, Sessions
-from dipole.serve.guard.rate import Buckets, client
+from dipole.serve.guard.key import COOKIE, DAYS, Sessions
+from dipole.serve.guard.rate import client
 from dipole.serve.page.view import view_of_nobody
 
 router = APIRouter(include_in_schema=False)
-_GUESSES = Buckets(WRONG_RATE, WRONG_BURST)
 
 
 @router.get("/login")
@@ -30,7 +29,7 @@ async def enter(request: Request) -> Response:
     if settings.api_key:
         sessions = Sessions(settings.api_key)
         if not sessions.right(key):
-            slow = _GUESSES.take(client(request.scope)) > 0
+            slow = request.app.state.wrong_keys.take(client(request.scope)) > 0
             return _page(request, then, "Too many wrong keys; wait a minute." if slow else "That is not the key.", 429 if slow else 401)
     answer = RedirectResponse(_here(then), 303, {"Cache-Control": "no-store"})
     if settings.api_key:
