@@ -16,7 +16,7 @@ from dipole.core.errors import DataError, ParameterError
 from dipole.losses import InfoNCE
 from dipole.rows.open import open_rows
 from dipole.search.communities import Communities
-from dipole.train.batches import Batches
+from dipole.train.batches import Plan
 
 
 def unit(n: int, d: int = 6, seed: int = 0) -> torch.Tensor:
@@ -36,7 +36,7 @@ def test_planted_cliques_are_found_and_batches_hold_whole_ones() -> None:
         assert len(found.of[of == clique].unique()) == 1
     assert len(found.of.unique()) == 12 and found.kept == 1 and found.links == 12 * 10
     assert "60 rows in 12 communities, the largest of 5, 0 rows alone; 120 links, 100.0%" in found.text
-    plan = Batches(together="community").plan([60], 10, seed=3, groups=found.of)  # type: ignore[call-arg]
+    plan = Plan((60,), 10, seed=3, groups=found.of)
     for step in range(12):
         assert torch.bincount(of[plan.batch(step)], minlength=12).unique().tolist() == [0, 5]
 
@@ -72,7 +72,7 @@ def test_communities_are_harder_than_chance() -> None:
     found = Communities(size=10, depth=20, skip=2)(x, x, [[i] for i in range(200)])
 
     def hardness(groups: torch.Tensor | None) -> float:
-        plan = Batches(together="c" if groups is not None else "").plan([200], 20, 0, groups)  # type: ignore[call-arg]
+        plan = Plan((200,), 20, 0, groups=groups)
         batches = [x[plan.batch(step)] for step in range(10)]
         return float(torch.stack([(b @ b.T).fill_diagonal_(-1).topk(8, dim=1).values.mean() for b in batches]).mean())
 
@@ -92,7 +92,7 @@ def test_batches_of_communities_train_better_retrievers(seed: int) -> None:
     groups = Communities(size=4, depth=15, skip=0)(teacher, teacher, [[i] for i in range(rows)]).of
 
     def found(groups: torch.Tensor | None) -> float:
-        plan = Batches(together="c" if groups is not None else "").plan([rows], 32, seed, groups)  # type: ignore[call-arg]
+        plan = Plan((rows,), 32, seed, groups=groups)
         torch.manual_seed(seed)
         towers = [nn.Sequential(nn.Linear(width, 64), nn.ReLU(), nn.Linear(64, 16)) for _ in range(2)]
         step = torch.optim.Adam([p for tower in towers for p in tower.parameters()], lr=3e-3)

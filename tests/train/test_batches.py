@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dipole.core.errors import DataError, DegenerateBatchError, UsageError
+from dipole.diagnostics import batches_bind
 from dipole.train.batches import Batches, share
 
 
@@ -89,27 +90,51 @@ class Held:
 def test_rows_of_a_group_come_together_in_an_order_of_their_own_each_epoch() -> None:
     sizes = [1, 5, 3, 4, 2, 7, 8]
     values = [name for name, size in zip("abcdefg", sizes, strict=True) for _ in range(size)]
-    batches = Batches(together="of")  # type: ignore[call-arg]
-    of = batches.grouped(Held([*values]))
-    assert of is not None and of.tolist() == [list("abcdefg").index(v) for v in values]
-    plan = batches.plan([30], 5, 1, of)
+    of = torch.tensor(["abcdefg".index(v) for v in values])
+    plan = Batches(together="of").plan([30], 5, 1, Held([*values]))  # type: ignore[call-arg]
     epochs = [torch.cat([plan.batch(e * 6 + s) for s in range(6)]) for e in range(3)]
     for epoch in epochs:
         assert epoch.sort().values.tolist() == list(range(30))
-        runs = of[epoch].unique_consecutive()
-        assert len(runs) == 7  # each group in one piece, cut by batches alone
+        assert len(of[epoch].unique_consecutive()) == 7  # each group in one piece, cut by batches alone
     assert not torch.equal(epochs[0], epochs[1]) and not torch.equal(of[epochs[0]], of[epochs[1]])
-    other = batches.plan([30], 5, 1, of)  # a resumed run asks for the middle first
+    other = Batches(together="of").plan([30], 5, 1, Held([*values]))  # type: ignore[call-arg]  # a resumed run asks for the middle first
     assert torch.equal(other.batch(11), plan.batch(11)) and torch.equal(other.batch(2), plan.batch(2))
 
 
 def test_groups_stay_within_their_data_set() -> None:
-    of = torch.zeros(20, dtype=torch.int64)
-    plan = Batches().plan([8, 12], 4, 0, of)
+    plan = Batches(together="of").plan([8, 12], 4, 0, Held(["x"] * 20))  # type: ignore[call-arg]
     assert all(len({int(row) >= 8 for row in plan.batch(step)}) == 1 for step in range(5))
 
 
-def test_a_row_without_its_group_is_named() -> None:
-    assert Batches().grouped(Held([None])) is None
-    with pytest.raises(DataError, match=r"row 2 has no whole number or text in of.*dipole communities"):
-        Batches(together="of").grouped(Held([1, None]))  # type: ignore[call-arg]
+def test_bound_rows_are_in_every_batch_and_the_others_once_an_epoch() -> None:
+    labels = torch.arange(32) % 3
+    bound = Batches(bind="of").plan([32], 9, 5, Held(labels.tolist()))  # type: ignore[call-arg]
+    assert bound.steps_per_epoch == 29 // 6
+    batches = [bound.batch(step) for step in range(8)]
+    always = batches[0][:3]
+    assert labels[always].sort().values.tolist() == [0, 1, 2]
+    assert all(torch.equal(batch[:3], always) and len(batch.unique()) == 9 for batch in batches)
+    first = torch.cat([batch[3:] for batch in batches[:4]])
+    assert len(first.unique()) == 24 and not torch.isin(first, always).any()
+    plain = Batches().plan([32], 4, 5)
+    assert not batches_bind([plain.batch(step) for step in range(8)], labels)
+    assert batches_bind(batches[:4], labels)
+    other = Batches(bind="of").plan([32], 9, 6, Held(labels.tolist()))  # type: ignore[call-arg]
+    assert not torch.equal(other.batch(0)[:3], always)
+    kept = Batches(bind="of", last="keep").plan([32], 9, 5, Held(labels.tolist()))  # type: ignore[call-arg]
+    assert [len(kept.batch(step)) for step in range(kept.steps_per_epoch)] == [9, 9, 9, 9, 8]
+
+
+def test_bound_rows_stay_within_their_data_set() -> None:
+    plan = Batches(bind="of").plan([8, 12], 4, 0, Held(["x"] * 8 + ["y"] * 12))  # type: ignore[call-arg]
+    for step in range(plan.steps_per_epoch):
+        batch = plan.batch(step)
+        assert len(batch) == 4 and len({int(row) >= 8 for row in batch}) == 1
+
+
+def test_a_column_that_rows_lack_and_more_bound_rows_than_places_are_refused() -> None:
+    for what in ("together", "bind"):
+        with pytest.raises(DataError, match=rf"batches.{what}: row 2 has no whole number or text in of"):
+            Batches(**{what: "of"}).plan([2], 2, 0, Held([1, None]))
+    with pytest.raises(DegenerateBatchError, match=r"binds 4 rows to every batch.*set step.batch_size above 4"):
+        Batches(bind="of").plan([8], 4, 0, Held([0, 1, 2, 3] * 2))  # type: ignore[call-arg]

@@ -126,7 +126,7 @@ def batches_bind(batches: Sequence[torch.Tensor], labels: torch.Tensor) -> bool:
     True where (a) the items of each class hang together, an item with every other it shares a batch with, and (b) every two classes
     meet in some batch. Otherwise a class may take another direction in each part of the batches, or two classes the same one.
     A few items, one a class, that are in every batch bring both about.
-    Source: Kini et al. 2023, arXiv:2306.07960, section 4 (batch binding).
+    Source: Kini et al. 2023, arXiv:2306.07960, section 5 (batch binding).
     Cost: O(sum of the batches' sizes + K^2).
     Shapes: batches of (B,) int64, rows of labels (N,) int64; items in no batch are left out.
     Errors: DataError.

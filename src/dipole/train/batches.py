@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ class Plan:
     """The batches of a run. ``lengths``: rows of each data set. Indices run over all data sets, one after the other.
 
     ``groups`` (rows of all data sets,) int64: rows of one number come one after the other, so that batches are made of whole
-    groups but for the one that a batch's end cuts; None: no row has company.
+    groups but for the one that a batch's end cuts; None: no row has company. ``bound``: rows that are in every batch of their data set.
     """
 
     lengths: tuple[int, ...]
@@ -32,26 +33,29 @@ class Plan:
     one_source: bool = True
     keep_last: bool = False
     groups: torch.Tensor | None = None
+    bound: torch.Tensor | None = None
     _epoch: tuple[int, list[torch.Tensor]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        groups = self.lengths if self.one_source else (sum(self.lengths),)
-        for number, length in enumerate(groups):
-            place = f"data set {number + 1} of {len(groups)}" if len(groups) > 1 else "the data"
+        for number, (_, length, always) in enumerate(self._sources):
+            place = f"data set {number + 1} of {len(self._sources)}" if len(self._sources) > 1 else "the data"
             if length < 2:
                 raise DegenerateBatchError(f"{place} must hold at least 2 rows to compare", value=length)
             if length < self.batch_size and not self.keep_last:
                 remedy = f"set step.batch_size = {length} or lower, or batches.last = 'keep'"
                 raise DegenerateBatchError(f"{place} holds fewer rows than one batch of {self.batch_size}", value=length, remedy=remedy)
-            if self.keep_last and length % self.batch_size == 1:
+            if len(always) >= self.batch_size:
+                rule = f"{place} binds {len(always)} rows to every batch, which leaves no place for others"
+                raise DegenerateBatchError(rule, value=self.batch_size, remedy=f"set step.batch_size above {len(always)}")
+            if self.keep_last and not len(always) and length % self.batch_size == 1:
                 remedy = "set batches.last = 'drop', or another step.batch_size"
                 raise DegenerateBatchError(f"{place}: the last batch would hold a single row, with nothing to compare", remedy=remedy)
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches until every row was seen once (left out last batches aside)."""
-        groups = self.lengths if self.one_source else (sum(self.lengths),)
-        return sum(-(-n // self.batch_size) if self.keep_last else n // self.batch_size for n in groups)
+        counts = [(length - len(always), self.batch_size - len(always)) for _, length, always in self._sources]
+        return sum(-(-rows // places) if self.keep_last else rows // places for rows, places in counts)
 
     def batch(self, step: int) -> torch.Tensor:
         """(B,) int64: the rows of the whole batch of ``step``, counted from 0 over all epochs."""
@@ -60,20 +64,30 @@ class Plan:
             self._epoch = (epoch, self._shuffled(epoch))
         return self._epoch[1][within]
 
+    @cached_property
+    def _sources(self) -> list[tuple[int, int, torch.Tensor]]:
+        """Where each set that batches are drawn from starts, how many rows it has, and those that are in all of its batches."""
+        found, start = [], 0
+        bound = torch.empty(0, dtype=torch.int64) if self.bound is None else self.bound
+        for length in self.lengths if self.one_source else (sum(self.lengths),):
+            found.append((start, length, bound[(bound >= start) & (bound < start + length)]))
+            start += length
+        return found
+
     def _shuffled(self, epoch: int) -> list[torch.Tensor]:
         dice = torch.Generator().manual_seed(seed_of(self.seed, "epoch", epoch))
         batches: list[torch.Tensor] = []
-        start = 0
-        for length in self.lengths if self.one_source else (sum(self.lengths),):
+        for start, length, always in self._sources:
             order = torch.randperm(length, generator=dice) + start
+            order = order[~torch.isin(order, always)] if len(always) else order
             if self.groups is not None:
                 order = _together(order, self.groups, dice)
-            pieces = [*torch.split(order, self.batch_size)]
-            if len(pieces[-1]) < self.batch_size and not self.keep_last:
+            places = self.batch_size - len(always)
+            pieces = [*torch.split(order, places)]
+            if len(pieces[-1]) < places and not self.keep_last:
                 pieces.pop()
-            batches += pieces
-            start += length
-        if len(self.lengths) > 1 and self.one_source:
+            batches += [torch.cat([always, piece]) for piece in pieces] if len(always) else pieces
+        if len(self._sources) > 1:
             batches = [batches[i] for i in torch.randperm(len(batches), generator=dice).tolist()]
         return batches
 
@@ -92,25 +106,32 @@ class Batches:
     last: str = choice(("drop", "keep"), "drop", "what happens to a last batch that is not full")
     together: str = words("", "a column: rows of one value come into a batch together, such as the communities of B3")
 
-    def plan(self, lengths: Sequence[int], batch_size: int, seed: int, groups: torch.Tensor | None = None) -> Plan:
-        """The batches of a run over data sets of these lengths. ``groups``: what ``grouped`` found. Raises DegenerateBatchError
-        where a batch has no pair."""
-        return Plan(tuple(lengths), batch_size, seed, self.one_source, self.last == "keep", groups)
+    bind: str = words("", "a column: one row of each of its values is in every batch, the same ones all along (batch binding)")
 
-    def grouped(self, rows: Rows) -> torch.Tensor | None:
-        """(N,) int64: one number for each value of the column ``together``; None where none is named. Reads every row once.
+    def plan(self, lengths: Sequence[int], batch_size: int, seed: int, rows: Rows | None = None) -> Plan:
+        """The batches of a run over data sets of these lengths. ``rows``: all of them, read once where ``together`` or ``bind`` names a
+        column. Raises DegenerateBatchError where a batch has no pair, DataError for a row without a value in the column."""
+        groups, binding = (self._numbers(what, rows) for what in ("together", "bind"))
+        bound = None
+        if binding is not None:
+            order = torch.randperm(len(binding), generator=torch.Generator().manual_seed(seed_of(seed, "bind")))
+            _, places = binding[order].sort(stable=True)
+            firsts = torch.bincount(binding).cumsum(0) - torch.bincount(binding)
+            bound = order[places[firsts]]
+        return Plan(tuple(lengths), batch_size, seed, self.one_source, self.last == "keep", groups, bound)
 
-        Raises DataError for a row without a value.
-        """
-        if not self.together:
+    def _numbers(self, what: str, rows: Rows | None) -> torch.Tensor | None:
+        """(N,) int64: one number for each value of a column, from 0 in the order of their first rows; None where none is named."""
+        column = getattr(self, what)
+        if not column or rows is None:
             return None
         numbers: dict[Any, int] = {}
         found = []
         for place, row in enumerate(rows, 1):
-            value = row.get(self.together)
+            value = row.get(column)
             if not isinstance(value, (str, int)):
-                rule = f"batches.together: row {place} has no whole number or text in {self.together}"
-                raise DataError(rule, value=value, remedy="write the column with dipole communities, or leave batches.together out")
+                rule = f"batches.{what}: row {place} has no whole number or text in {column}"
+                raise DataError(rule, value=value, remedy=f"give every row one, or leave batches.{what} out")
             found.append(numbers.setdefault(value, len(numbers)))
         return torch.tensor(found)
 

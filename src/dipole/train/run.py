@@ -85,7 +85,7 @@ def train(
     began = time.perf_counter()
     output, step = Path(output_dir), recipe.step
     rows = Joined(recipe.rows)
-    plan = recipe.batches.plan(rows.lengths, step.batch_size, step.seed, recipe.batches.grouped(rows))
+    plan = recipe.batches.plan(rows.lengths, step.batch_size, step.seed, rows)
     steps = step.steps(plan.steps_per_epoch)
     _claim(output, recipe, resume)
 

@@ -5,7 +5,7 @@
     w+_i = softmax_p(t_pos d_ip) over the row's positives,   w-_i = softmax_n(-t_neg d_in) over its negatives
 
 Shapes: N queries, M keys, any number of positives a row, unit vectors (the loss does not normalise, and is unbounded below
-without). Source: arXiv:2105.03746, eqs. 6 and 7.
+without). Source: arXiv:2105.03746, the attraction and the repulsion cost, as the authors' code has them.
 live: the gradient flows through the weights, as in the authors' small-scale code; without, they are constants, as in their code with
 a momentum encoder, and the repulsion then has the gradient of (b / t_neg) log sum_n exp(-t_neg d_in), InfoNCE's.
 Relation: with one positive the attraction is align_uniform's; t_pos = t_neg = 0 weighs all alike.

@@ -3,7 +3,7 @@
     s(q, k) = -sqrt(det G(q, k_1, ..., k_V) + e) / t,   G the cosines of the V + 1 vectors,   det G = det G_k - c^T adj(G_k) c
 
 c are the query's cosines with the item's vectors and G_k the item's own cosines, so a tile costs V matrix products and a little per
-entry. Volumes lie between 0 (dependent vectors) and 1 (orthogonal ones). Source: arXiv:2412.11959, eqs. 3 to 5, with V = 1 to 4;
+entry. Volumes lie between 0 (dependent vectors) and 1 (orthogonal ones). Source: arXiv:2412.11959, with V = 1 to 4;
 t is learned as log(1 / t) from its start, as there. e keeps the slope finite at volume 0.
 
 Beware: the volume does not change when a vector changes its sign, and is 0 for any linearly dependent set: three vectors in a plane,
