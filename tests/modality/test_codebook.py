@@ -17,17 +17,31 @@ from dipole.modality.toy.encoders.bag import Bag
 from tests.golden_case import EXACT, Case
 
 
-@pytest.mark.parametrize(("stem", "key", "grad"), [("sparsemax_max", "out_", "grad_"), ("sparsemax_max_padded", "paper_", "paper_grad_")])
-def test_it_is_that_of_fdt(stem: str, key: str, grad: str) -> None:
-    """Where tokens are masked: the value with a true mask. The authors' code scores them 0."""
-    case = Case(f"fdt__Query_model__{stem}")
+def reading_of(case: Case) -> Reading:
+    """With the official code's weights."""
     reading = Reading(["all"], 6, 12, 5, case.hyper["temperature"]).double()
     first, one, _, second, two = reading.maps["all"]
     names = {"ln0w": first.weight, "ln0b": first.bias, "W1": one.weight, "b1": one.bias, "ln1w": second.weight, "ln1b": second.bias}
     with torch.no_grad():
         for name, parameter in {**names, "W2": two.weight, "b2": two.bias, "codes": reading.codes}.items():
             parameter.copy_(case.array(f"in_{name}"))
-    x = case.leaf("x")
+    return reading
+
+
+def test_queries_and_codes_are_those_of_fdt_whatever_reads_them() -> None:
+    """The authors' variant with a softmax of summed scores, which the part does not offer, from the part's queries and codes."""
+    case = Case("fdt__Query_model__softmax_sum")
+    reading, x = reading_of(case), case.leaf("x")
+    shares = (reading.maps["all"](x) @ reading.codes.T / 5**0.5).sum(1).softmax(1)
+    torch.testing.assert_close(shares, case.array("out_weights"), **EXACT)
+    case.agrees((shares @ reading.codes * case.array("in_cotangent")).sum(), x=x, codes=reading.codes, W2=reading.maps["all"][4].weight)
+
+
+@pytest.mark.parametrize(("stem", "key", "grad"), [("sparsemax_max", "out_", "grad_"), ("sparsemax_max_padded", "paper_", "paper_grad_")])
+def test_it_is_that_of_fdt(stem: str, key: str, grad: str) -> None:
+    """Where tokens are masked: the value with a true mask. The authors' code scores them 0."""
+    case = Case(f"fdt__Query_model__{stem}")
+    reading, x = reading_of(case), case.leaf("x")
     mask = case.array("in_valid").bool() if "in_valid" in case.arrays else torch.ones(x.shape[:2], dtype=torch.bool)
     shares = reading.shares(x, mask, "all")
     torch.testing.assert_close(shares, case.array(f"{key}weights"), **EXACT)
@@ -35,7 +49,7 @@ def test_it_is_that_of_fdt(stem: str, key: str, grad: str) -> None:
     torch.testing.assert_close(mixed, case.array(f"{key}z"), **EXACT)
     value = "paper_value" if key == "paper_" else "out_loss"
     cotangent = case.array("in_cotangent")
-    case.agrees((mixed * cotangent).sum(), value=value, grad=grad, x=x, codes=reading.codes, W2=two.weight)
+    case.agrees((mixed * cotangent).sum(), value=value, grad=grad, x=x, codes=reading.codes, W2=reading.maps["all"][4].weight)
 
 
 def made(temperature: float = 1.0, codes: int = 20) -> Codebook:

@@ -10,8 +10,14 @@ from torch.nn.functional import cross_entropy, normalize
 
 from dipole.core.errors import DataError
 from dipole.losses import KeysAsk, SupCon
+from dipole.modality.image.encoders.conv import Conv
+from dipole.modality.image.encoders.two_towers import TwoTowers
+from dipole.modality.image.rows.digits import Digits
 from dipole.modality.image.views.coin_flip import CoinFlip
+from dipole.modality.toy.encoders.bag import Bag
 from dipole.pairwise.scores.cosine import Cosine
+from dipole.train.check import check
+from dipole.train.recipe import Recipe
 
 ROWS = [{"anchor": torch.rand(1, 4, 4, generator=torch.Generator().manual_seed(i)), "positive": f"text {i}"} for i in range(5)]
 SIDES = {
@@ -75,3 +81,11 @@ def test_images_of_several_shapes_are_refused() -> None:
         for seed in range(20):
             torch.manual_seed(seed)
             CoinFlip()(rows)
+
+
+def test_two_processes_that_mix_their_own_rows_are_one() -> None:
+    towers = TwoTowers(image=Conv(size=8, channels=1, width=4, depth=1, dimension=8), text=Bag(dimension=8, dropout=0.0), dimension=6)
+    loss = SupCon(temperature=0.2)
+    recipe = Recipe((Digits(count=24),), CoinFlip(beta=1.0), towers, (loss, KeysAsk(loss)), score=Cosine())
+    found = check(recipe, only=["ranks = one", "cached = plain"])
+    assert found.passed, found

@@ -9,7 +9,13 @@ import torch
 
 from dipole.core.errors import DataError
 from dipole.core.scores import Dot
-from dipole.losses import ETS
+from dipole.losses import ETS, SigLIP
+from dipole.modality.toy.encoders.bag import Bag
+from dipole.modality.toy.rows.sentences import Sentences
+from dipole.regularizers import Fusion
+from dipole.train.check import check
+from dipole.train.recipe import Recipe
+from dipole.views.masked_words import MaskedWords
 from dipole.views.replaced import Replaced, far
 
 
@@ -79,3 +85,18 @@ def test_what_cannot_be_replaced_is_refused() -> None:
         Replaced()([{"anchor": 1, "positive": "a"}, {"anchor": 2, "positive": 7}])
     with pytest.raises(DataError, match="all texts of the batch are equal"):
         Replaced(share=1.0)([{"anchor": i, "positive": "a"} for i in range(3)])
+
+
+@pytest.mark.parametrize("views", [Replaced(share=0.4), MaskedWords(classes=20)], ids=["replaced", "masked_words"])
+def test_two_processes_are_one(views) -> None:
+    """Rows without a positive on either of two processes, and masked texts that differ in length."""
+    losses = (SigLIP(temperature=1.0), *((Fusion(dimension=8, layers=1, heads=2, words=20),) if isinstance(views, MaskedWords) else ()))
+    rows = [{**row, "positive": row["positive"] + " x" * (i % 3)} for i, row in enumerate(Sentences(24))]
+    found = check(Recipe((Rows(rows),), views, Bag(dimension=8, dropout=0.0), losses), only=["ranks = one", "cached = plain"])
+    assert found.passed, found
+
+
+class Rows(list):
+    """Rows as a recipe takes them."""
+
+    fingerprint = "rows"

@@ -53,9 +53,9 @@ class CoinFlip:
 
     def pairs(self, sides: Mapping[str, Vectors], meta: Mapping[str, torch.Tensor], score: Score) -> Pairs:
         own, mate = torch.arange(len(meta["queries.share"]), device=meta["queries.share"].device), meta["queries.mate_owner"]
-        keys, kept = one_tensor(sides["keys"], "image.coin_flip"), meta["keys.share"][:, None]
+        keys, kept = one_tensor(sides["keys"], "image.coin_flip"), meta["keys.share"].detach()[:, None]
         keys = (kept * keys + (1 - kept) * keys[mate]).to(keys.dtype)
-        share = meta["queries.share"].double()
+        share = meta["queries.share"].detach().double()  # gathering lets gradients through
         pairs = Pairs.weighted(
             sides["queries"], keys, torch.cat([own, own]), torch.cat([own, mate]), torch.cat([share, 1 - share]), score=score
         )
