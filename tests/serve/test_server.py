@@ -166,6 +166,14 @@ def test_memory_does_not_grow_over_thousands_of_requests(tmp_path: Path) -> None
         assert resident(server.process.pid) - before < 25e6, (before, resident(server.process.pid))
 
 
+def test_a_client_is_who_connects_unless_a_named_proxy_says_otherwise(tmp_path: Path) -> None:
+    folder = shelved(tmp_path / "papers", PAPERS[:1])
+    for proxies, wanted in (((), [200] * 5 + [429] * 3), (("127.0.0.1",), [200] * 8)):
+        with serving(folder, rate=0.01, burst=5, proxies=proxies) as server:
+            found = [httpx.get(f"{server.url}/collections", headers={"X-Forwarded-For": f"10.0.0.{i}"}).status_code for i in range(8)]
+            assert found == wanted
+
+
 def test_a_collection_that_cannot_be_served_ends_it_with_the_reason(tmp_path: Path) -> None:
     server = Server(shelved(tmp_path / "papers", PAPERS, Words("theirs")), model="ours")
     with contextlib.closing(server):

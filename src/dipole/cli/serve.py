@@ -25,7 +25,8 @@ def run(
 
     Example:
         dipole serve papers --port 8000
-        dipole serve papers --host 0.0.0.0 --api-key-file key.txt --base-url https://papers.example.org
+        dipole serve papers --host 0.0.0.0 --api-key-file key.txt
+        dipole serve papers --base-url https://papers.example.org --proxy 127.0.0.1
     """
     from dipole.serve.run import key_from, serve
     from dipole.serve.settings import Settings
