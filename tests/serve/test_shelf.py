@@ -106,6 +106,28 @@ def test_what_cannot_be_served_is_refused_by_name_and_the_old_stays(tmp_path: Pa
         assert not refused() and client.get("/items/b").status_code == 200
 
 
+def test_a_commit_that_was_refused_is_not_tried_again(tmp_path: Path) -> None:
+    asked = []
+
+    def load(name: str) -> Words:
+        asked.append(name)
+        if name != "words":
+            raise UsageError(f"model '{tmp_path}/models/{name}': no such folder")
+        return Words(name)
+
+    shelved(tmp_path / "a", ONE)
+    shelf = Shelf(tmp_path, load)
+    shelf.open()
+    shelved(tmp_path / "b", TWO, Words("theirs"))
+    for _ in range(3):
+        shelf.refresh()
+        assert list(shelf.names) == ["a"] and "no such folder" in shelf.refused["b"] and str(tmp_path) not in shelf.refused["b"]
+    assert asked == ["words", "theirs"]
+    Collection.rebuild(tmp_path / "b", TWO, Words())
+    shelf.refresh()
+    assert list(shelf.names) == ["a", "b"] and not shelf.refused
+
+
 def test_a_damaged_manifest_is_refused_and_the_old_stays(tmp_path: Path) -> None:
     folder = shelved(tmp_path / "papers", ONE)
     shelf = Shelf(folder, Words)

@@ -8,6 +8,7 @@ and the commit before goes on answering.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from dipole.serve.batched import Batched
 from dipole.serve.held import Held
 
 log = logging.getLogger("dipole.serve")
+_PATH = re.compile(r"(?<![\w.:/])/(?:[^/\s'\"]+/)+")
 
 
 class NotReadyError(DipoleError):
@@ -41,6 +43,7 @@ class Shelf:
         self._load = load
         self._held: dict[str, Held] = {}
         self._encoders: dict[str, Batched] = {}
+        self._tried: dict[str, manifest.Manifest] = {}
         self._ready, self._stop = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
         if not self._folders():
@@ -78,11 +81,10 @@ class Shelf:
 
     def open(self) -> None:
         """Open every collection and its model. Raises what makes one impossible to serve, with its name."""
-        for name, folder in self._folders().items():
-            self._held[name] = self._opened(name, folder)
-            log.info(
-                "serving %s: %d documents, commit %d", name, len(self._held[name].collection), self._held[name].collection.manifest.number
-            )
+        found = {name: self._opened(name, folder) for name, folder in self._folders().items()}
+        for name, held in found.items():
+            log.info("serving %s: %d documents, commit %d", name, len(held.collection), held.collection.manifest.number)
+        self._held = found
         self._ready.set()
 
     def refresh(self) -> None:
@@ -93,8 +95,13 @@ class Shelf:
             del now[name]
         for name, folder in folders.items():
             try:
-                if name in now and manifest.read(folder) == now[name].collection.manifest:
+                newest = manifest.read(folder)
+                if name in now and newest == now[name].collection.manifest:
                     continue
+                if name in self.refused and newest == self._tried.get(name):  # a model is not loaded in vain every second
+                    refused[name] = self.refused[name]
+                    continue
+                self._tried[name] = newest
                 now[name] = self._opened(name, folder, now.get(name))
             except DipoleError as error:
                 refused[name] = f"{type(error).__name__.removesuffix('Error')}: {_without_paths(str(error), folder)}"
@@ -172,7 +179,11 @@ class Shelf:
 
 
 def _without_paths(text: str, folder: Path) -> str:
-    """An error's text for people outside: no folder of this machine in it."""
-    for path in (folder.resolve(), folder, folder.resolve().parent):
+    """An error's text for people outside: no folder of this machine in it, only the last name of a path.
+
+    >>> _without_paths("collection 'c' was made by '/home/ann/models/mine'; see https://a.example/b/c", Path("."))
+    "collection 'c' was made by 'mine'; see https://a.example/b/c"
+    """
+    for path in (folder.resolve(), folder.absolute(), folder) if folder.name else ():
         text = text.replace(str(path), folder.name)
-    return text
+    return _PATH.sub("", text)
