@@ -181,7 +181,7 @@ class Shelf:
 def _without_paths(text: str, folder: Path) -> str:
     """An error's text for people outside: no folder of this machine in it, only the last name of a path.
 
-    >>> _without_paths("collection 'c' was made by '/home/ann/models/mine'; see https://a.example/b/c", Path("."))
+    >>> _without_paths("collection 'c' was made by '/srv/ann/models/mine'; see https://a.example/b/c", Path("."))
     "collection 'c' was made by 'mine'; see https://a.example/b/c"
     """
     for path in (folder.resolve(), folder.absolute(), folder) if folder.name else ():
