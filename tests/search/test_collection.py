@@ -300,5 +300,7 @@ def test_vectors_kept_in_memory_give_the_same_answers_and_are_not_read_again(tmp
     with monkeypatch.context() as without:
         without.setattr(table, "read_vectors", lambda *given: pytest.fail("read again"))
         assert collection.search(["what"], model) == wanted[0]
+        without.setattr(table, "document", lambda row: pytest.fail("read again"))
+        assert collection.search(["what"], model) == wanted[0] and collection.search(["what"], model, k=3)[0] == wanted[0][0][:3]
     assert collection.search(["what"], model, where=filtered) == wanted[1]
     assert not Collection.create(tmp_path / "empty", [], model).keep_vectors()

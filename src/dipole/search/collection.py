@@ -251,9 +251,9 @@ class Collection:
         return near_duplicates(self.table, threshold) if len(self) else []
 
     def keep_vectors(self, most: int = 256_000_000) -> bool:
-        """Keep vectors in memory for many searches without a filter, where they take so many bytes and there is no index."""
+        """For many searches without a filter: vectors in memory, where they take so many bytes and have no index, and documents found."""
         if fits := bool(len(self) and not self.manifest.index and len(self) * self.manifest.dimension * 4 <= most):
-            self._cache["vectors"] = list(nearest.checked(self.folder, self.table))
+            self._cache.update(vectors=list(nearest.checked(self.folder, self.table)), documents={})
         return fits
 
     @property
@@ -294,5 +294,6 @@ class Collection:
         return nearest.exactly(self.folder, self.table, queries.float(), k, condition)
 
     def _hits(self, rankings: list[nearest.Ranking]) -> list[list[Hit]]:
-        found = tables.read_documents(self.table, [row for ranking in rankings for _, row in ranking]) if any(rankings) else {}
+        rows = [row for ranking in rankings for _, row in ranking]
+        found = tables.read_documents(self.table, rows, self._cache.get("documents")) if rows else {}
         return [[Hit.of(found[row], score) for score, row in ranking] for ranking in rankings]

@@ -25,6 +25,7 @@ from dipole.search.manifest import Manifest
 from dipole.search.places import Place, storage_options
 
 READ_ROWS = 8192
+_KNOWN, _SHORT = 4096, 10_000  # documents remembered, and the characters of the longest of them
 FIELDS = ("id", "text", "title", "authors", "date", "url", "votes", "tags", "metadata")
 
 
@@ -135,13 +136,19 @@ def read_columns(table: Any, columns: Sequence[str], where: str = "") -> Iterato
         yield from batch.to_pylist()
 
 
-def read_documents(table: Any, rows: Sequence[int]) -> dict[int, Document]:
-    """The documents with these row ids."""
-    wanted = list(dict.fromkeys(rows))
-    if not wanted:
-        return {}
-    found = table.take_row_ids(wanted).select([*FIELDS]).with_row_id().to_arrow().to_pylist()
-    return {row["_rowid"]: document(row) for row in found}
+def read_documents(table: Any, rows: Sequence[int], known: dict[int, Document] | None = None) -> dict[int, Document]:
+    """The documents with these row ids. ``known``: those read before, which are not read again; short ones are added to it."""
+    kept = {row: one for row in rows if (one := known.get(row)) is not None} if known else {}
+    missing = [row for row in dict.fromkeys(rows) if row not in kept]
+    if not missing:
+        return kept
+    read = table.take_row_ids(missing).select([*FIELDS]).with_row_id().to_arrow().to_pylist()
+    found = {row["_rowid"]: document(row) for row in read}
+    if known is not None:
+        if len(known) > _KNOWN:
+            known.clear()
+        known.update({row: one for row, one in found.items() if len(one.text) <= _SHORT})
+    return kept | found
 
 
 def read_blocks(table: Any, where: str, vectors: Sequence[str]) -> Iterator[Block]:
