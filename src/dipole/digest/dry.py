@@ -35,15 +35,13 @@ def rehearse(
     folder: Path, out: Path, source: Source, day: datetime.date, moment: datetime.datetime, every: str = "", config: Path | None = None
 ) -> Rehearsal:
     """Write the digests that a run would send now. Where nobody has subscribed, one that shows what is trending."""
-    state, done = folder / STATE, Rehearsal()
+    state, known, done = folder / STATE, _known(folder, config), Rehearsal()
     store = Store(state) if (state / "digest.sqlite").exists() else None
     if store is None or not store.subscriptions(ACTIVE):
         done.notes.append("nobody has a confirmed subscription; this is what one to trending would get")
-        return _written(
-            folder, out, [run.preview(source, next(iter(source.collections)), "", day, _known(folder, config))], moment, config, done
-        )
-    known = _known(folder, config)
-    made = [d for _, d in run.digests(store, source, ledger.due(store, every, day), day, known)]
+        made = [run.preview(source, next(iter(source.collections)), "", day, known)]
+    else:
+        made = [d for _, d in run.digests(store, source, ledger.due(store, every, day), day, known)]
     return _written(folder, out, made, moment, config, done)
 
 
@@ -57,7 +55,7 @@ def sample(
     name: str = "",
     config: Path | None = None,
 ) -> Rehearsal:
-    """Write what a subscriber to ``query`` would get if everything in the collection ``name`` were new."""
+    """Write what a subscriber to ``query`` would get if what is nearest to it in the collection ``name`` were new."""
     chosen = name or next(iter(source.collections))
     if chosen not in source.collections:
         raise UnknownNameError("collection", name, source.collections)

@@ -17,6 +17,7 @@ from dipole.digest.compose import Digest, digest_message
 from dipole.digest.links import Links
 from dipole.digest.near import Found, near_new
 from dipole.digest.settings import MailSettings
+from dipole.digest.signup import Signup
 from dipole.digest.smtp import ACCEPTED, PERMANENT, TEMPORARY, UNKNOWN, WITHDRAWN, Answer, Mailer, TransportError
 from dipole.digest.store import DAILY, Store, Subscription
 from dipole.search import manifest
@@ -47,7 +48,7 @@ class Report:
 
     @property
     def failed(self) -> bool:
-        """Whether something is left that another run may mend."""
+        """Whether something is left for another run, or for somebody to look into."""
         return bool(self.deferred or self.problems)
 
     @property
@@ -106,7 +107,7 @@ def digests(
 
 
 def preview(source: Source, name: str, query: str, day: datetime.date, settings: MailSettings) -> Digest | None:
-    """What the first digest to a new subscriber would look like if everything in the collection were new."""
+    """What a new subscriber would get if what is nearest to the query, or trending, were new."""
     collection = source.collections[name]
     nobody = Subscription("preview", "you@example.invalid", name, query, DAILY, stored.ACTIVE, 0.0, None, 0, 0)
     if not query:
@@ -142,6 +143,7 @@ def run(
         died = ledger.settle(store)
         if died:
             report.problems.append(f"{died} left by a run that died in the middle of sending; they may have arrived and are not sent again")
+        Signup(store, links).clear()
         report.confirmations_sent, report.confirmations_waiting = spool.flush(store, settings, links, mailer)
         looks = {name: arrivals.look(store, name, collection) for name, collection in source.collections.items()}
         wanted = ledger.due(store, every, day)
@@ -161,7 +163,7 @@ def run(
 
 
 def _sent(store: Store, digest: Digest, look: int, mailer: Mailer, message: Any, report: Report) -> bool:
-    """Whether it is worth going on."""
+    """Send one, with its lines in the ledger; False where going on to the next is of no use."""
     subscription = digest.subscription
     line = ledger.Line(subscription.id, digest.period, digest.content, [d.id for d in digest.documents], look)
 

@@ -45,7 +45,7 @@ class Signup:
         mailbox, topic = _checked(address, query, every)
         same, time = addresses.same(mailbox), now()
         with self.store.changing() as db:
-            self._clear(db, time)
+            _clear(db, time, self.links.lifetime)
             who, whom = self._hash(client), self._hash(same)
             by_client = _count(db, "client = ? AND at > ?", who, time - HOUR) if client else 0
             if by_client >= A_CLIENT or _count(db, "at > ?", time - HOUR) >= EVERYBODY:
@@ -64,6 +64,11 @@ class Signup:
         with self.store.changing() as db:
             id = _wish(db, mailbox, topic, every, collection, now())
         return self.confirm(self.links.confirm(id, every).rpartition("/")[2], look)
+
+    def clear(self) -> None:
+        """Keep nothing of those who never confirmed, nor of sign-ups past. Each sign-up does so too."""
+        with self.store.changing() as db:
+            _clear(db, now(), self.links.lifetime)
 
     def offered(self, token: str) -> tuple[Subscription, str]:
         """What a confirmation's link would start, and how often. Changes nothing. Raises LinkError."""
@@ -101,14 +106,6 @@ class Signup:
             self.store.forget(id=subscription.id)
         return subscription
 
-    def _clear(self, db: sqlite3.Connection, time: float) -> None:
-        """Nothing is kept of those who never confirmed, nor of sign-ups past."""
-        db.execute("DELETE FROM signups WHERE at < ?", (time - DAY,))
-        db.execute(
-            """DELETE FROM subscriptions WHERE state = ? AND made < ? AND id NOT IN (SELECT subscription FROM spool WHERE made > ?)""",
-            (PENDING, time - self.links.lifetime, time - self.links.lifetime),
-        )
-
     def _hash(self, text: str) -> str:
         return hmac.new(self.links.key, text.encode(), hashlib.sha256).hexdigest()[:24]
 
@@ -130,6 +127,14 @@ def _wish(db: sqlite3.Connection, mailbox: str, query: str, every: str, collecti
     )
     held = "SELECT id FROM subscriptions WHERE mailbox = ? AND collection = ? AND query = ?"
     return str(db.execute(held, (same, collection, query)).fetchone()[0])
+
+
+def _clear(db: sqlite3.Connection, time: float, lifetime: float) -> None:
+    db.execute("DELETE FROM signups WHERE at < ?", (time - DAY,))
+    db.execute(
+        "DELETE FROM subscriptions WHERE state = ? AND made < ? AND id NOT IN (SELECT subscription FROM spool WHERE made > ?)",
+        (PENDING, time - lifetime, time - lifetime),
+    )
 
 
 def _count(db: sqlite3.Connection, where: str, *values: str | float) -> int:

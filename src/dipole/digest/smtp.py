@@ -101,8 +101,7 @@ class Mailer:
         except (OSError, smtplib.SMTPException) as error:
             self._close()
             return Answer(UNKNOWN, _reason(error))
-        outcome = ACCEPTED if code == 250 else PERMANENT if code >= 500 else TEMPORARY
-        return Answer(outcome, _said(code, reply))
+        return Answer({2: ACCEPTED, 4: TEMPORARY, 5: PERMANENT}.get(code // 100, UNKNOWN), _said(code, reply))
 
     def _open(self) -> smtplib.SMTP:
         if self._server is None:
