@@ -94,6 +94,11 @@ def title_of(document: Document) -> str:
     return said if document.title or len(said) <= _TITLE else said[:_TITLE].rsplit(" ", 1)[0] + " …"
 
 
+def titled_by_all(document: Document) -> bool:
+    """Whether all of its text stands for its title, so that there is nothing more to show."""
+    return not document.title and title_of(document) == " ".join(document.text.split())
+
+
 def _window(text: str, words: Sequence[Span], near: Span | None, length: int) -> Span:
     """Which part to show: from the beginning if that has what matters, else from the sentence that does."""
     if len(text) <= length * 1.15:

@@ -171,7 +171,7 @@ def read(view: Asked, page: Page = 1) -> Response:
 def _undated(view: View) -> Response:
     """A home page for documents without days: by votes where there are any, else as they were stored."""
     if view.survey.voted or view.votes:
-        return _plain(view, "all", "Most voted", _papers(view.size), "votes", 1, path="/by-votes")
+        return _plain(view, "trending", "Most voted", _papers(view.size), "votes", 1, path="/by-votes")
     return _plain(view, "all", "All documents", _papers(view.size), "stored", 1, path="/all")
 
 

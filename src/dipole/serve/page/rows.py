@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 from dipole.search.documents import Document, Hit
 from dipole.search.filters import facets_of
-from dipole.serve.page.excerpt import Piece, Span, marked, title_of
+from dipole.serve.page.excerpt import Piece, Span, marked, title_of, titled_by_all
 from dipole.serve.page.rendering import web_address
 from dipole.serve.page.view import View
 
@@ -110,7 +110,7 @@ def rows_of(
             document.votes + view.votes.get(document.id, 0),
             marks.get(document.id, NOTHING),
             marked(title_of(document), asked),
-            marked(document.text, asked, (near or {}).get(document.id), _LENGTH),
+            () if titled_by_all(document) else marked(document.text, asked, (near or {}).get(document.id), _LENGTH),
             (scores or {}).get(document.id),
             how,
         )

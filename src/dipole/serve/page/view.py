@@ -39,7 +39,7 @@ KEYS = (
     (("Esc",), "leave the search box"),
 )
 DATED_TABS = (("day", "/", "Day"), ("week", "/week", "Week"), ("trending", "/trending", "Trending"), ("newest", "/newest", "Newest"))
-UNDATED_TABS = (("all", "/", "All"), ("trending", "/by-votes", "Most voted"))
+UNDATED_TABS = (("all", "/all", "All"), ("trending", "/by-votes", "Most voted"))
 MAP_TAB = ("map", "/map", "Map")
 OWN_TABS = (("saved", "/saved", "Saved"), ("read", "/read", "Read"))
 
