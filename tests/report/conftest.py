@@ -40,10 +40,12 @@ def spread(n: int, d: int, seed: int = 0) -> torch.Tensor:
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of a tiny encoder on pairs, with checkpoints, and its data beside it as ``pairs.jsonl``."""
     import json
+    import math
 
     from dipole.assembly.build import build
     from dipole.assembly.spec import load
     from dipole.modality.toy.rows.sentences import Sentences
+    from dipole.train.doctor.watch import Doctor
     from dipole.train.run import train
 
     home = tmp_path_factory.mktemp("run")
@@ -59,5 +61,5 @@ losses = [{{ use = "infonce", temperature = 0.1 }}]
 step = {{ batch_size = 32, max_steps = 60, learning_rate = 0.01, save_steps = 20 }}
 """
     )
-    train(build(load(home / "small.toml")), home / "out", show=False, keep=9)
+    train(build(load(home / "small.toml")), home / "out", show=False, keep=9, doctor=Doctor(share=math.inf))  # every tenth step is read
     return home / "out"
