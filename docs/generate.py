@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import diagnosing
+import scaling
 import parts
 
 from dipole.assembly.discover import discover
@@ -291,6 +292,7 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
         "many": diagnosing.many,
         "definitions": diagnosing.definitions,
     },
+    "docs/scale.md": {"million": scaling.million, "kinds": scaling.kinds, "plan": scaling.plan},
     "docs/images.md": {"icons": icons},
     "docs/losses.md": {
         "losses": functools.partial(parts.summary, "losses"),
