@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import diagnosing
-import scaling
 import parts
+import scaling
 
 from dipole.assembly.discover import discover
 from dipole.assembly.tags import FACETS

@@ -82,6 +82,8 @@ def plan() -> str:
     memory = serve["peak bytes"] - disk["index"] + code * PLANNED
     query = serve["milliseconds"]["p50"] * many
     share = index["probes"] / index["cells"]
+    index_time = f"{index['seconds']:.0f} s x {cores} cores x N / n x {cells} / {index['cells']} cells"
+    exact, asked = serve["exact, milliseconds"]["p50"], f"{serve['milliseconds']['p50']:.1f} ms x N / n x share / {share:.2f}"
     rows = [
         "| what | formula | 100 million |",
         "|---|---|---|",
@@ -90,11 +92,10 @@ def plan() -> str:
         f"| storing, indexing words | {build['store seconds']:.0f} s x {cores} cores x N / n | {storing:,.0f} core hours |",
         f"| disk: texts, fields, vectors, words | {item:,.0f} bytes an item | {_gib(item * PLANNED)} |",
         f"| disk: index | {code:,.0f} bytes an item | {_gib(code * PLANNED)} |",
-        f"| building the index, at most | {index['seconds']:.0f} s x {cores} cores x N / n x {cells} / {index['cells']} cells"
-        f" | {building:,.0f} core hours |",
+        f"| building the index, at most | {index_time} | {building:,.0f} core hours |",
         f"| memory to serve | {_gib(serve['peak bytes'] - disk['index'])} + the index | {_gib(memory)} |",
-        f"| a query, p50, at most | {serve['milliseconds']['p50']:.1f} ms x N / n x share / {share:.2f} on {cores} cores | {_query(found, query)} |",
-        f"| the same exactly | {serve['exact, milliseconds']['p50']:,.0f} ms x N / n | {serve['exact, milliseconds']['p50'] * many / 1000:,.0f} s |",
+        f"| a query, p50, at most | {asked} on {cores} cores | {_query(found, query)} |",
+        f"| the same exactly | {exact:,.0f} ms x N / n | {exact * many / 1000:,.0f} s |",
         f"| recall@10 | measured when the index is built | at least what was asked; here {serve['recall@10']:.3f} at n |",
         "",
         f"N = 100,000,000, n = {n:,}; texts of {encoded['tokens a text']:.0f} tokens by MiniLM on {encoded['threads']} thread(s).",
