@@ -87,7 +87,7 @@ def plan() -> str:
     rows = [
         "| what | formula | 100 million |",
         "|---|---|---|",
-        f"| encoding on CPUs | N / {rate:.1f} texts a second a core | {hours:,.0f} core hours; {hours / CORES:,.1f} hours on {CORES} cores |",
+        f"| encoding on CPUs | N / {rate:.1f} texts a second a core | {hours:,.0f} core hours; {hours / CORES:,.1f} hours on {CORES} cores |",  # noqa: E501
         f"| encoding on GPUs | | {_gpu()} |",
         f"| storing, indexing words | {build['store seconds']:.0f} s x {cores} cores x N / n | {storing:,.0f} core hours |",
         f"| disk: texts, fields, vectors, words | {item:,.0f} bytes an item | {_gib(item * PLANNED)} |",
