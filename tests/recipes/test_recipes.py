@@ -106,7 +106,7 @@ def test_it_is_checked_built_and_stepped(name: str, variant: str, tmp_path: Path
     if spec.parts["rows"][0]["use"] == "file":
         ready = spec.changed({"rows": {"path": str(data)}, "encoder": "toy.bag", "step": step}, "test")
     else:  # another modality brings small parts of its own
-        ready = small(spec).changed({"step": step}, "test")
+        ready = small(spec).changed({"step": {**step, "batch_size": 16}}, "test")  # ten digits may be bound to every batch
     recipe = build(ready)
     before = [p.clone() for p in recipe.encoder.parameters()]  # type: ignore[attr-defined]
     assert train(recipe, tmp_path / "run", show=False).steps == 2
