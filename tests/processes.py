@@ -1,19 +1,17 @@
 """Run a function in several processes that talk to each other, as ranks of one training do."""
 
 import os
-import socket
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from tests.ports import free_port
+
 
 def on_ranks(work, world, folder):
     """What ``work(rank, world)`` gives in each of ``world`` gloo processes, in the order of ranks. ``work`` must be importable."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    mp.spawn(_process, (work, world, port, str(folder)), nprocs=world)
+    mp.spawn(_process, (work, world, free_port(), str(folder)), nprocs=world)
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(world)]
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from dipole.search.collection import Collection
 from dipole.search.documents import Document
 from dipole.serve.app import create_app
 from dipole.serve.settings import Settings
+from tests.ports import free_port
 
 
 class Words:
@@ -75,7 +75,7 @@ class Server:
     def __init__(self, folder: Path, port: int = 0, **settings: Any) -> None:
         given = ", ".join(f"{name}={value!r}" for name, value in settings.items())
         code = _PROCESS.format(folder=str(folder), given=given)
-        self.port = port or _free_port()
+        self.port = port or free_port()
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by close
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(_ROOT), str(_ROOT / "src")])}
         command = [sys.executable, "-c", code, str(self.port)]
@@ -126,9 +126,3 @@ given = dict({given})
 pause = given.pop("pause", 0.0)
 serve(Settings(Path({folder!r}), port=int(sys.argv[1]), **given), lambda name: Words(name, pause=pause))
 """
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

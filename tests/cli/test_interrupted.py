@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,14 @@ from dipole.audit.source import Source
 from dipole.cli.main import main
 from dipole.modality.text.encoders.transformer import Transformer
 from tests.audit.made import rows, write
+
+
+@pytest.fixture(autouse=True)
+def terminal() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, as in a process that a terminal started; what a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def interrupted_after(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, calls: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import email
 import email.policy
 import hashlib
-import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -18,9 +17,12 @@ import pytest
 import torch
 
 from dipole.search.documents import Document
+from tests.ports import free_port
 
 controller = pytest.importorskip("aiosmtpd.controller")
 smtp = pytest.importorskip("aiosmtpd.smtp")
+
+OLD = [Document(f"old-{i}", f"nothing in particular {i}", title=f"Old {i}") for i in range(150)]
 
 
 @dataclass
@@ -70,12 +72,6 @@ class Running:
     inbox: Inbox
     port: int
     stop: Callable[[], None]
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 def start(inbox: Inbox, port: int = 0, **options: Any) -> Running:

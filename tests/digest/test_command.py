@@ -12,25 +12,15 @@ from pathlib import Path
 import pytest
 
 from dipole.cli.main import main
-from dipole.digest import settings, spool, store
-from dipole.digest.links import KEY, KEY_FILE
+from dipole.digest import spool, store
 from dipole.digest.office import Office
 from dipole.digest.postman import Postman
 from dipole.search.collection import Collection
-from tests.digest.servers import Running, Topics, about, free_port, load
-from tests.digest.test_run import OLD, ids
+from tests.digest.servers import Running, Topics, about
+from tests.digest.test_run import ids
+from tests.ports import free_port
 
 pytest.importorskip("lancedb")
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A collection, the command's model, and no settings."""
-    for variable in (*settings._ENVIRONMENT.values(), KEY, KEY_FILE):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr("dipole.modality.text.load.load_encoder", load)
-    Collection.create(tmp_path / "papers", OLD, Topics())
-    return tmp_path / "papers"
 
 
 @pytest.fixture

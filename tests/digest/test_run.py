@@ -26,12 +26,12 @@ from dipole.digest.smtp import Mailer, TransportError
 from dipole.digest.store import ACTIVE, SUSPENDED, Store
 from dipole.search.collection import Collection
 from dipole.search.documents import Document
-from tests.digest.servers import Running, Topics, about, free_port, load
+from tests.digest.servers import OLD, Running, Topics, about, load
+from tests.ports import free_port
 
 pytest.importorskip("lancedb")
 KEY = b"0123456789abcdef0123456789abcdef"
 MONDAY = datetime.date(2026, 11, 23)
-OLD = [Document(f"old-{i}", f"nothing in particular {i}", title=f"Old {i}") for i in range(150)]
 
 
 class Desk:

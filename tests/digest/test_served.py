@@ -13,15 +13,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from dipole.cli.main import main
-from dipole.digest import settings, spool
-from dipole.digest.links import KEY, KEY_FILE
+from dipole.digest import spool
 from dipole.digest.office import Office
 from dipole.digest.signup import A_CLIENT
 from dipole.digest.store import ACTIVE
 from dipole.search.collection import Collection
 from tests.browser import Browser
-from tests.digest.servers import Running, Topics, about, load
-from tests.digest.test_run import OLD
+from tests.digest.servers import OLD, Running, Topics, about
 from tests.serve.site import served
 
 pytest.importorskip("lancedb")
@@ -67,15 +65,6 @@ def said(answer: Any) -> str:
     """The heading and the text of a page."""
     found = re.search(r"<h1>(.*?)</h1>\s*<p class=\"lead\">(.*?)</p>", answer.text, re.DOTALL)
     return html.unescape(f"{found[1]}. {found[2]}")
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for variable in (*settings._ENVIRONMENT.values(), KEY, KEY_FILE):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr("dipole.modality.text.load.load_encoder", load)
-    Collection.create(tmp_path / "papers", OLD, Topics())
-    return tmp_path / "papers"
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from dipole.core.errors import DataError, ParameterError, UnknownNameError, Usag
 from dipole.digest import settings
 from dipole.digest.settings import MailSettings
 from dipole.digest.smtp import ACCEPTED, PERMANENT, TEMPORARY, UNKNOWN, WITHDRAWN, Answer, Mailer, TransportError
-from tests.digest.servers import Inbox, Running, context, free_port, smtp, start
+from tests.digest.servers import Inbox, Running, context, smtp, start
+from tests.ports import free_port
 
 FROM = {"sender": "Papers <papers@example.org>", "base_url": "https://papers.example.org", "host": "127.0.0.1"}
 

@@ -45,7 +45,7 @@ def main(address: str, folder: Path) -> dict[str, object]:
     left = sorted(path.name for path in (folder / "many").iterdir())
     said["left"] = len(Collection.open(folder / "many")), left
 
-    # vectors; first the driver fails when some pieces are done, then a run goes on and a worker is killed in it
+    # vectors; first the driver fails when some pieces are done, the last not among them, then a run goes on and a worker is killed in it
     write_vectors(Letters(), read(), "anchor", folder / "v-one", shard_rows=1000)
 
     def stop(done: int, of: int) -> None:
@@ -53,7 +53,8 @@ def main(address: str, folder: Path) -> dict[str, object]:
             raise RuntimeError("the driver is gone")
 
     try:
-        modality.write_vectors(Letters, read, "anchor", folder / "v-many", address=address, shard_rows=1000, workers=1, told=stop)
+        load = partial(Letters, endless=read()[4900]["anchor"])
+        modality.write_vectors(load, read, "anchor", folder / "v-many", address=address, shard_rows=1000, workers=1, told=stop)
     except RuntimeError as error:
         said["stopped"] = str(error)
     load = partial(Letters, read()[4900]["anchor"], str(folder / "killed-2"))

@@ -1,10 +1,11 @@
-"""An encoder for workers on a cluster: quick, and the first to see a marked text is killed as the kernel kills, once."""
+"""An encoder for workers on a cluster: quick; who first sees one marked text is killed as the kernel kills; another one holds it up."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,8 +19,8 @@ class Letters:
 
     model, dimension, limit = "letters", 8, 99
 
-    def __init__(self, deadly: str = "", once: str = "", identity: str = "letters") -> None:
-        self.deadly, self.once, self.identity = deadly, once, identity.ljust(64, "0")
+    def __init__(self, deadly: str = "", once: str = "", identity: str = "letters", endless: str = "") -> None:
+        self.deadly, self.once, self.identity, self.endless = deadly, once, identity.ljust(64, "0"), endless
         self.truncated = Truncation(99)
 
     def encode(self, items: Sequence[str], batch_size: int = 32, progress: bool = False, side: str = "") -> torch.Tensor:
@@ -28,6 +29,8 @@ class Letters:
             if not with_a_mark.exists():
                 with_a_mark.write_text(str(os.getpid()))
                 os.kill(os.getpid(), signal.SIGKILL)
+        while self.endless and self.endless in items:
+            time.sleep(0.1)
         rows = [torch.randn(8, generator=torch.Generator().manual_seed(_seed(text))) for text in items]
         return torch.nn.functional.normalize(torch.stack(rows), dim=1)
 
