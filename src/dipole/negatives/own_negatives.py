@@ -17,14 +17,13 @@ Errors: UsageError where the batch has no hard negatives.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 
 from dipole.core.errors import UsageError
+from dipole.core.hard_negatives import with_hard_negatives
 from dipole.core.pairs import Pairs
 from dipole.core.part import names, part
-from dipole.core.relations import Match
 from dipole.core.vectors import Vectors
 
 __all__ = ["OwnNegatives"]
@@ -40,11 +39,7 @@ class OwnNegatives:
         """The pairs with the rows' hard negatives as further columns."""
         if "negatives" not in sides:
             raise UsageError("own_negatives: no row has a hard negative; give rows a column 'negative', and the view aligned")
-        owner = meta["negatives.owner"]
-        known = replace(pairs, cols={**pairs.cols, "owner": torch.arange(pairs.shape[1], device=owner.device)})
-        wider = known.with_negatives(sides["negatives"], owner, cols={"owner": owner})
-        none = torch.full((pairs.shape[1],), -1, device=owner.device)
-        return replace(wider, duplicates=(*wider.duplicates, Match(meta["keys.id"], torch.cat([none, meta["negatives.id"]]))))
+        return with_hard_negatives(pairs, sides["negatives"], meta, share=False)
 
     def update(self, sides: Mapping[str, Vectors], meta: Mapping[str, torch.Tensor]) -> None:
         """Nothing is kept."""

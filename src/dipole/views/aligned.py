@@ -6,21 +6,20 @@ Copies within a batch (equal text) are recognised by content and left out instea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 
 from dipole.core.errors import DataError
+from dipole.core.hard_negatives import with_hard_negatives
 from dipole.core.pairs import Pairs
 from dipole.core.part import part, switch
 from dipole.core.protocols import Batch, Row
-from dipole.core.relations import Match
 from dipole.core.scores import Score
 from dipole.core.vectors import Vectors
 from dipole.views.ids import content_ids, task_ids
 from dipole.views.take import as_list, take
 
-__all__ = ["Aligned"]
+__all__ = ["Aligned", "plain_pairs"]
 
 
 @part
@@ -55,15 +54,9 @@ class Aligned:
         return with_hard_negatives(pairs, sides["negatives"], meta, self.share_negatives)
 
 
-def with_hard_negatives(pairs: Pairs, negatives: Vectors, meta: Mapping[str, torch.Tensor], share: bool) -> Pairs:
-    """Append mined negatives; a row never sees one that is a copy of its own positive (equal ``keys.id``). ``cols["owner"]``: the row
-    each column belongs to."""
-    owner = meta["negatives.owner"]
-    known = replace(pairs, cols={**pairs.cols, "owner": torch.arange(pairs.shape[1], device=owner.device)})
-    wider = known.with_negatives(negatives, torch.full_like(owner, -1) if share else owner, cols={"owner": owner})
-    none = torch.full_like(meta["keys.id"], -1)
-    copies = Match(meta["keys.id"], torch.cat([none, meta["negatives.id"]]))
-    return replace(wider, duplicates=(*wider.duplicates, copies))
+def plain_pairs(rows: Sequence[Row]) -> Batch:
+    """The batch of :class:`Aligned` without hard negatives and without what else rows hold."""
+    return Aligned()([{role: row[role] for role in ("anchor", "positive") if role in row} for row in rows])
 
 
 def _one(value: object, place: int) -> object:

@@ -24,7 +24,7 @@ from dipole.core.protocols import Batch, Row
 from dipole.core.relations import Match
 from dipole.core.scores import Score
 from dipole.core.vectors import Vectors
-from dipole.views.aligned import Aligned
+from dipole.views.aligned import plain_pairs
 from dipole.views.ids import content_ids
 
 __all__ = ["Replaced"]
@@ -39,7 +39,7 @@ class Replaced:
 
     def __call__(self, rows: Sequence[Row]) -> Batch:
         """Sides ``queries`` and ``keys``, with ``queries.kept`` and the ids of what rows had and have."""
-        batch = Aligned()([{role: row[role] for role in ("anchor", "positive") if role in row} for row in rows])
+        batch = plain_pairs(rows)
         texts = list(batch.items["keys"])
         for place, text in enumerate(texts):
             if not isinstance(text, str):

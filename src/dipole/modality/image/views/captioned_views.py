@@ -4,8 +4,7 @@
 
 Losses name the sides they compare (``between``): all rows of any image side belong to the same rows of any text side. Shapes: B rows,
 2 + 2 A sides. Source: CLIP-Rocket, arXiv:2305.08675, whose captions also lose stop words and get synonyms, which need word lists.
-Relation:
-``image.local_heads`` gives the local sides heads of their own.
+Relation: ``image.local_heads`` gives the local sides heads of their own.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from dipole.core.protocols import Batch, Row
 from dipole.core.scores import Score
 from dipole.core.vectors import Vectors
 from dipole.modality.image.augment import augmented, check
-from dipole.views.aligned import Aligned
+from dipole.views.aligned import plain_pairs
 
 __all__ = ["CaptionedViews"]
 
@@ -55,7 +54,7 @@ class CaptionedViews:
             check("image.captioned_views", view)
 
     def __call__(self, rows: Sequence[Row]) -> Batch:
-        batch = Aligned()([{role: row[role] for role in ("anchor", "positive") if role in row} for row in rows])
+        batch = plain_pairs(rows)
         images, texts = batch.items["queries"], batch.items["keys"]
         weak, strong = self._changes()
         items = {"queries": augmented(images, weak, "image.captioned_views"), "keys": texts}

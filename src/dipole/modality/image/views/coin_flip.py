@@ -24,7 +24,7 @@ from dipole.core.relations import Match
 from dipole.core.scores import Score
 from dipole.core.vectors import Vectors, one_tensor
 from dipole.modality.image.pixels import pixels
-from dipole.views.aligned import Aligned
+from dipole.views.aligned import plain_pairs
 
 __all__ = ["CoinFlip"]
 
@@ -36,7 +36,7 @@ class CoinFlip:
     beta: float = positive(0.1, "b: small for mixtures that are nearly one of the two")
 
     def __call__(self, rows: Sequence[Row]) -> Batch:
-        batch = Aligned()([{role: row[role] for role in ("anchor", "positive") if role in row} for row in rows])
+        batch = plain_pairs(rows)
         count = len(rows)
         share = float(torch.distributions.Beta(self.beta, self.beta).sample())
         heads = bool(torch.rand(()) < 0.5)
