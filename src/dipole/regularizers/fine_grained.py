@@ -29,7 +29,7 @@ from torch.nn.functional import normalize
 from dipole.core.encoded import Encoded
 from dipole.core.errors import DataError, DegenerateBatchError
 from dipole.core.part import choice, part, positive
-from dipole.core.vectors import wide
+from dipole.regularizers.sides import tokens_of
 
 __all__ = ["FineGrained"]
 
@@ -48,8 +48,8 @@ class FineGrained(nn.Module):
 
     def over_encoded(self, sides: Mapping[str, Encoded]) -> torch.Tensor:
         """Scalar, float32 or better."""
-        patches, there = _tokens(sides, self.image)
-        words, said = _tokens(sides, "keys" if self.image == "queries" else "queries")
+        patches, there = tokens_of(sides, self.image, "FineGrained")
+        words, said = tokens_of(sides, "keys" if self.image == "queries" else "queries", "FineGrained")
         if patches.shape[::2] != words.shape[::2]:
             raise DataError(
                 "FineGrained: patches and words must be of as many items and of one length",
@@ -80,11 +80,3 @@ def grouping(words: torch.Tensor, patches: torch.Tensor, there: torch.Tensor) ->
     height = (scores - low).where(apart & there, 0.0) / span.where(apart, 1.0)
     height = torch.where(apart, height.where(height >= least, 0.0), there.to(height.dtype))
     return height / height.sum(-1, keepdim=True).clamp(min=torch.finfo(height.dtype).tiny)
-
-
-def _tokens(sides: Mapping[str, Encoded], name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    side = sides.get(name)
-    if side is None or side.tokens is None or side.mask is None:
-        remedy = "use views that give both sides, and an encoder that returns tokens"
-        raise DataError(f"FineGrained: reads tokens and mask of {name}, which has none", remedy=remedy)
-    return wide(side.tokens), side.mask

@@ -30,6 +30,7 @@ from dipole.core.encoded import Encoded
 from dipole.core.errors import DataError, DegenerateBatchError, ParameterError
 from dipole.core.part import at_least, choice, part, positive
 from dipole.core.vectors import wide
+from dipole.regularizers.sides import tokens_of
 
 __all__ = ["Fusion"]
 
@@ -68,7 +69,7 @@ class Fusion(nn.Module):
         if text is None or len(text) != len(image):
             raise DataError("Fusion: needs images and texts that belong together one by one", remedy="use views that give pairs")
         wrong_text, wrong_image = self.drawn(image, text)
-        v, t = _tokens(image, self.image), _tokens(text, other)
+        v, t = (tokens_of(sides, name, "Fusion") for name in (self.image, other))
         right = softplus(-self.match(t, v))
         wrong = softplus(self.match(tuple(x[wrong_text] for x in t), v)) + softplus(self.match(t, tuple(x[wrong_image] for x in v)))
         matching = (right + wrong).mean() / 3
@@ -100,7 +101,7 @@ class Fusion(nn.Module):
         masked = sides.get("masked")
         if masked is None or "targets" not in masked.meta or self.names is None:
             raise DataError("Fusion: words is above 0, but there is no side of masked texts", remedy="use the view masked_words")
-        tokens, targets = _tokens(masked, "masked"), masked.meta["targets"]
+        tokens, targets = tokens_of(sides, "masked", "Fusion"), masked.meta["targets"]
         if targets.shape != tokens[1].shape:
             raise DataError(
                 "Fusion: masked words must be tokens, one each",
@@ -116,9 +117,3 @@ class Fusion(nn.Module):
         pads = [~(mask | ~mask.any(1, keepdim=True)) for _, mask in (text, image)]  # nothing to attend to would be 0 / 0
         fused: torch.Tensor = self.fused(text[0], image[0], tgt_key_padding_mask=pads[0], memory_key_padding_mask=pads[1])
         return fused
-
-
-def _tokens(side: Encoded, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    if side.tokens is None or side.mask is None:
-        raise DataError(f"Fusion: reads tokens and mask of {name}, which has none", remedy="use an encoder that returns tokens")
-    return wide(side.tokens), side.mask

@@ -49,6 +49,15 @@ def meta_of(sides: Mapping[str, Encoded], term: str, name: str) -> list[torch.Te
     return [side.meta[name] for side in _sides(sides)]
 
 
+def tokens_of(sides: Mapping[str, Encoded], name: str, term: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, L, d) tokens of one side and their (B, L) mask. Raises DataError where the side is missing or has none."""
+    side = sides.get(name)
+    if side is None or side.tokens is None or side.mask is None:
+        remedy = "use views that give the side, and an encoder that returns tokens"
+        raise DataError(f"{term}: reads tokens and mask of {name}, which has none", remedy=remedy)
+    return wide(side.tokens), side.mask
+
+
 def foreground(sides: Mapping[str, Encoded], term: str) -> list[torch.Tensor]:
     """(B, e) ``meta["salient"]`` of each side, 0 for items of the background (``meta["label"]`` 0), where labels are known."""
     codes = [wide(s) for s in meta_of(sides, term, "salient")]
