@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from dipole.core.errors import DataError, ParameterError
+from dipole.core.unions import root
 from dipole.diagnostics.vectors import BLOCK, classes, matrix
 
 
@@ -137,13 +138,7 @@ def batches_bind(batches: Sequence[torch.Tensor], labels: torch.Tensor) -> bool:
     (False, True)
     """
     of = classes("batches_bind", labels, len(labels)).tolist()
-    root = list(range(len(of)))
-
-    def top(item: int) -> int:
-        while root[item] != item:
-            root[item] = item = root[root[item]]
-        return item
-
+    parent = list(range(len(of)))
     met: set[tuple[int, int]] = set()
     seen: set[int] = set()
     for batch in batches:
@@ -152,12 +147,12 @@ def batches_bind(batches: Sequence[torch.Tensor], labels: torch.Tensor) -> bool:
             raise DataError("batches_bind: a batch names a row that has no label", value=max(rows))
         first: dict[int, int] = {}
         for row in rows:
-            root[top(row)] = top(first.setdefault(of[row], row))
+            parent[root(parent, row)] = root(parent, first.setdefault(of[row], row))
         met.update((a, b) for a in first for b in first)
         seen.update(rows)
     groups: dict[int, set[int]] = {}
     for row in seen:
-        groups.setdefault(of[row], set()).add(top(row))
+        groups.setdefault(of[row], set()).add(root(parent, row))
     return all(len(tops) == 1 for tops in groups.values()) and all((a, b) in met for a in groups for b in groups)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from dipole.core.unions import root
 from dipole.pairwise.topk import topk_search
 from dipole.search import table as tables
 
@@ -42,15 +43,8 @@ def near_duplicates(table: Any, threshold: float, most: int = 10) -> list[list[s
     for place, (scores, others) in enumerate(zip(top.values.tolist(), top.ids.tolist(), strict=True)):
         for score, other in zip(scores, others, strict=True):
             if other >= 0 and other != place and score >= threshold:
-                parent[_root(parent, place)] = _root(parent, other)
+                parent[root(parent, place)] = root(parent, other)
     groups: dict[int, list[str]] = {}
     for place, id in enumerate(ids):
-        groups.setdefault(_root(parent, place), []).append(id)
+        groups.setdefault(root(parent, place), []).append(id)
     return sorted((g for g in groups.values() if len(g) > 1), key=lambda g: (-len(g), g))
-
-
-def _root(parent: list[int], place: int) -> int:
-    while parent[place] != place:
-        parent[place] = parent[parent[place]]
-        place = parent[place]
-    return place

@@ -14,6 +14,7 @@ from dipole.audit.content import key
 from dipole.audit.findings import Finding
 from dipole.audit.near import bands, candidates, grams, jaccard, numbers_of, shape_for
 from dipole.audit.source import Source
+from dipole.core.unions import root
 
 
 class NearRows:
@@ -101,20 +102,12 @@ class NearRows:
 
 def _connected(near: dict[int, list[int]]) -> list[list[int]]:
     """Groups of rows that hang together, each ascending, in the order of their first row."""
-    parent: dict[int, int] = {}
-
-    def root(row: int) -> int:
-        parent.setdefault(row, row)
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
+    parent = {row: row for first, others in near.items() if others for row in (first, *others)}
     for row, others in near.items():
         for other in others:
-            a, b = root(row), root(other)
+            a, b = root(parent, row), root(parent, other)
             parent[max(a, b)] = min(a, b)
     found: dict[int, list[int]] = {}
     for row in sorted(parent):
-        found.setdefault(root(row), []).append(row)
+        found.setdefault(root(parent, row), []).append(row)
     return sorted(found.values())
