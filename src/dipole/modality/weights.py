@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
@@ -20,6 +20,37 @@ from dipole.core.part import is_part, schema
 
 # What a transformers configuration says that changes no vector.
 INCIDENTAL = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "architectures", "gradient_checkpointing"}
+
+
+class Plain(nn.Module):
+    """The rest of an encoder that is one module with weights and parameters: encoding, identity, and a file named after its module."""
+
+    incidental: ClassVar[tuple[str, ...]] = ()  # parameters that change no vector
+
+    def encode(self, items: Sequence[Any], batch_size: int = 32, progress: bool = False, side: str = "") -> torch.Tensor:
+        """(N, d) float32 on the CPU, as in evaluation: without dropout and other chance."""
+        return encode(self, items, batch_size, side or "queries", progress)
+
+    @property
+    def identity(self) -> str:
+        """sha256 of the weights' bytes and the settings that change a vector."""
+        return identity(self, settings_of(self) | dict.fromkeys(self.incidental))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write weights and settings into ``folder``, for :meth:`load`."""
+        return save(self, folder, self._named()[0])
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """What :meth:`save` wrote. Raises CheckpointError where it is not there or broken."""
+        made: Self = load(cls, folder, *cls._named())
+        return made
+
+    @classmethod
+    def _named(cls) -> tuple[str, str]:
+        """The file, and the part's name in a recipe: ``image.vit`` of ``dipole.modality.image.encoders.vit``."""
+        words = cls.__module__.split(".")
+        return f"{words[-1]}.safetensors", f"{words[2]}.{words[-1]}"
 
 
 def settings_of(module: Any) -> dict[str, Any]:

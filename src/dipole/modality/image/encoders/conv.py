@@ -11,8 +11,7 @@ The grid, and not the mean over all places, makes the vector: of small drawings 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,7 +27,7 @@ __all__ = ["Conv"]
 
 
 @part
-class Conv(nn.Module):
+class Conv(weights.Plain):
     """Images -> vectors. Weights are drawn from torch's generator. Raises DataError for items that are no images."""
 
     dimension: int = at_least(1, 64, "d")
@@ -69,21 +68,3 @@ class Conv(nn.Module):
         pooled = nn.functional.normalize(before, dim=-1) if self.normalize else before
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         return Encoded(pooled, tokens, mask, before)
-
-    def encode(self, items: Sequence[Any], batch_size: int = 32, progress: bool = False, side: str = "") -> torch.Tensor:
-        """(N, d) float32 on the CPU. ``side`` changes nothing here."""
-        return weights.encode(self, items, batch_size, side or "queries", progress)
-
-    @property
-    def identity(self) -> str:
-        """sha256 of the weights' bytes and all settings."""
-        return weights.identity(self, weights.settings_of(self))
-
-    def save(self, folder: str | Path) -> Path:
-        """Write ``conv.safetensors``, weights and settings, into ``folder``."""
-        return weights.save(self, folder, "conv.safetensors")
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Conv:
-        """What :meth:`save` wrote. Raises CheckpointError where it is not there or broken."""
-        return cast(Conv, weights.load(cls, folder, "conv.safetensors", "image.conv"))

@@ -11,8 +11,7 @@ Shapes: B images, ``meta["map"]`` (B, size, size). The number does not change wi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,7 +28,7 @@ __all__ = ["FeatureMap", "one_channel"]
 
 
 @part
-class FeatureMap(nn.Module):
+class FeatureMap(weights.Plain):
     """Images -> maps, and a vector of each map. Keys have a network of their own, for images of another kind."""
 
     dimension: int = at_least(1, 32, "d")
@@ -62,24 +61,6 @@ class FeatureMap(nn.Module):
         maps = one_channel(tower(inputs["pixels"] * 2 - 1))
         before = self.top(maps.flatten(1))
         return Encoded(normalize(before, dim=-1), pre_norm=before, meta={"map": maps})
-
-    def encode(self, items: Sequence[Any], batch_size: int = 32, progress: bool = False, side: str = "") -> torch.Tensor:
-        """(N, d) float32 on the CPU."""
-        return weights.encode(self, items, batch_size, side or "queries", progress)
-
-    @property
-    def identity(self) -> str:
-        """sha256 of the weights' bytes and all settings."""
-        return weights.identity(self, weights.settings_of(self))
-
-    def save(self, folder: str | Path) -> Path:
-        """Write ``feature_map.safetensors``, weights and settings, into ``folder``."""
-        return weights.save(self, folder, "feature_map.safetensors")
-
-    @classmethod
-    def load(cls, folder: str | Path) -> FeatureMap:
-        """What :meth:`save` wrote. Raises CheckpointError where it is not there or broken."""
-        return cast(FeatureMap, weights.load(cls, folder, "feature_map.safetensors", "image.feature_map"))
 
 
 def one_channel(features: torch.Tensor) -> torch.Tensor:

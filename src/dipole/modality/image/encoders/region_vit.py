@@ -12,8 +12,7 @@ tokens. Source: RO-ViT, arXiv:2305.07011, cropped positional embeddings. Relatio
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,7 +31,7 @@ _WHOLE = 64  # positions a side of the unknown larger image
 
 
 @part
-class RegionViT(nn.Module):
+class RegionViT(weights.Plain):
     """Images -> unit vectors. Weights are drawn from torch's generator. Raises DataError for items that are no images."""
 
     dimension: int = at_least(1, 64, "d")
@@ -43,6 +42,8 @@ class RegionViT(nn.Module):
     depth: int = at_least(1, 4, "blocks")
     heads: int = at_least(1, 4, "attention heads")
     crop: float = between(0.0, 1.0, 0.1, "least share of the positions' area that a training image stands for; 1: no crops")
+
+    incidental = ("crop",)
 
     def __post_init__(self) -> None:
         if self.size % self.patch:
@@ -68,24 +69,6 @@ class RegionViT(nn.Module):
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         before = tokens.mean(1)
         return Encoded(nn.functional.normalize(before, dim=-1), tokens, mask, before)
-
-    def encode(self, items: Sequence[Any], batch_size: int = 32, progress: bool = False, side: str = "") -> torch.Tensor:
-        """(N, d) float32 on the CPU, positions whole. ``side`` changes nothing here."""
-        return weights.encode(self, items, batch_size, side or "queries", progress)
-
-    @property
-    def identity(self) -> str:
-        """sha256 of the weights' bytes and the settings that change a vector."""
-        return weights.identity(self, {**weights.settings_of(self), "crop": None})
-
-    def save(self, folder: str | Path) -> Path:
-        """Write ``region_vit.safetensors``, weights and settings, into ``folder``."""
-        return weights.save(self, folder, "region_vit.safetensors")
-
-    @classmethod
-    def load(cls, folder: str | Path) -> RegionViT:
-        """What :meth:`save` wrote. Raises CheckpointError where it is not there or broken."""
-        return cast(RegionViT, weights.load(cls, folder, "region_vit.safetensors", "image.region_vit"))
 
 
 def boxes(count: int, least: float) -> torch.Tensor:

@@ -8,8 +8,7 @@ Shapes: B images, P = size / patch patches a side; ``tokens`` (B, 1 + P * P, d):
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,7 +24,7 @@ __all__ = ["ViT"]
 
 
 @part
-class ViT(nn.Module):
+class ViT(weights.Plain):
     """Images -> unit vectors. Weights are drawn from torch's generator. Raises DataError for items that are no images."""
 
     dimension: int = at_least(1, 64, "d")
@@ -36,6 +35,8 @@ class ViT(nn.Module):
     depth: int = at_least(1, 4, "blocks")
     heads: int = at_least(1, 4, "attention heads")
     dropout: float = between(0.0, 0.9, 0.0, "share of numbers set to 0 in train mode")
+
+    incidental = ("dropout",)
 
     def __post_init__(self) -> None:
         if self.size % self.patch:
@@ -59,24 +60,6 @@ class ViT(nn.Module):
         tokens = self.top(self.blocks(start))
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         return Encoded(nn.functional.normalize(tokens[:, 0], dim=-1), tokens, mask, tokens[:, 0])
-
-    def encode(self, items: Sequence[Any], batch_size: int = 32, progress: bool = False, side: str = "") -> torch.Tensor:
-        """(N, d) float32 on the CPU, dropout off. ``side`` changes nothing here."""
-        return weights.encode(self, items, batch_size, side or "queries", progress)
-
-    @property
-    def identity(self) -> str:
-        """sha256 of the weights' bytes and the settings that change a vector."""
-        return weights.identity(self, {**weights.settings_of(self), "dropout": None})
-
-    def save(self, folder: str | Path) -> Path:
-        """Write ``vit.safetensors``, weights and settings, into ``folder``."""
-        return weights.save(self, folder, "vit.safetensors")
-
-    @classmethod
-    def load(cls, folder: str | Path) -> ViT:
-        """What :meth:`save` wrote. Raises CheckpointError where it is not there or broken."""
-        return cast(ViT, weights.load(cls, folder, "vit.safetensors", "image.vit"))
 
 
 def blocks(name: str, width: int, heads: int, depth: int, dropout: float = 0.0) -> nn.TransformerEncoder:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,7 +24,7 @@ __all__ = ["Bag"]
 
 
 @part
-class Bag(nn.Module):
+class Bag(weights.Plain):
     """Texts -> vectors, with the surface of ``text.transformer``. Weights are drawn from torch's generator."""
 
     dimension: int = at_least(1, 32, "d")
@@ -33,6 +32,8 @@ class Bag(nn.Module):
     dropout: float = between(0.0, 0.9, 0.1, "share of numbers set to 0 in train mode")
     normalize: bool = switch(True, "unit length, so that the dot product is the cosine")
     ngrams: int = at_least(1, 1, "words in a row that count as one, at most; 1: their order does not matter")
+
+    incidental = ("dropout",)
 
     def __post_init__(self) -> None:
         self.embedding = nn.Embedding(self.buckets + 1, self.dimension, padding_idx=0)
@@ -59,21 +60,3 @@ class Bag(nn.Module):
         mean = (tokens * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
         vectors = self.linear(self.drop(mean))
         return Encoded(nn.functional.normalize(vectors, dim=-1) if self.normalize else vectors, tokens, mask, vectors)
-
-    def encode(self, items: Sequence[str], batch_size: int = 32, progress: bool = False, side: str = "") -> torch.Tensor:
-        """(N, d) float32 on the CPU, dropout off. ``side`` changes nothing here."""
-        return weights.encode(self, items, batch_size, side or "queries", progress)
-
-    @property
-    def identity(self) -> str:
-        """sha256 of the weights' bytes and the settings that change a vector."""
-        return weights.identity(self, {**weights.settings_of(self), "dropout": None})
-
-    def save(self, folder: str | Path) -> Path:
-        """Write ``bag.safetensors``, weights and settings, into ``folder``."""
-        return weights.save(self, folder, "bag.safetensors")
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Bag:
-        """What :meth:`save` wrote. Raises CheckpointError where it is not there or broken."""
-        return cast(Bag, weights.load(cls, folder, "bag.safetensors", "toy.bag"))
