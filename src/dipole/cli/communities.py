@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as format
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +29,7 @@ def run(
     from functools import partial
 
     from dipole.cli.mine import vectors_of
-    from dipole.core.files import replace_text
+    from dipole.core.files import replace_rows
     from dipole.modality.load import open_encoder
     from dipole.rows.open import open_rows
     from dipole.search.communities import Communities, group_rows
@@ -39,6 +38,5 @@ def run(
     rows = list(open_rows(data))
     encode = partial(vectors_of, open_encoder(model), out.with_name(out.name + ".vectors"), batch_size)
     found = group_rows(rows, encode, rules, data)
-    grouped = ({**row, "community": number} for row, number in zip(rows, found.of.tolist(), strict=True))
-    replace_text(out, "".join(format.dumps(row, ensure_ascii=False, default=str) + "\n" for row in grouped))
+    replace_rows(out, ({**row, "community": number} for row, number in zip(rows, found.of.tolist(), strict=True)))
     typer.echo(f"{out}: {found.text}")

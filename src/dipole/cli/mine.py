@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as format
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,7 +38,7 @@ def run(
     """
     from functools import partial
 
-    from dipole.core.files import replace_text
+    from dipole.core.files import replace_rows
     from dipole.evaluate.report import write_json
     from dipole.modality.load import open_encoder
     from dipole.rows.open import open_rows
@@ -51,8 +50,7 @@ def run(
     encoder = open_encoder(model)
     encode = partial(vectors_of, encoder, out.with_name(out.name + ".vectors"), batch_size)
     negatives, mined = mine_rows(rows, encode, rules, more, data)
-    lines = (format.dumps({**row, "negative": own}, ensure_ascii=False, default=str) for row, own in zip(rows, negatives, strict=True))
-    replace_text(out, "\n".join(lines) + "\n")
+    replace_rows(out, ({**row, "negative": own} for row, own in zip(rows, negatives, strict=True)))
     if json is not None:
         counts = {"rows": len(rows), "negatives": sum(map(len, negatives)), "rows_short": mined.short, "rows_above_positive": mined.above}
         share_above = {"suspected_false_negative_rate": mined.above / len(rows)}

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 import torch
 
 from dipole.core.errors import ParameterError
+from dipole.search import nearest
 from dipole.search import table as tables
 from dipole.search.collection import Collection
-from dipole.search.documents import refuse_bad_vectors
 from dipole.search.filters import quoted
 
 _LEAST, _WIDEST = 5, 0.1  # the k that makes a threshold firm, and the share up to which it is sought
@@ -60,7 +60,7 @@ def near_new(collection: Collection, queries: torch.Tensor, new: Sequence[set[st
     """
     if not 0 < share < 1:
         raise ParameterError("digest", "share", "above 0 and below 1", share)
-    named = {row: id for id, row in _rows(collection, set().union(*new)).items()}
+    named = _named(collection, set().union(*new))
     return [
         found
         for start in range(0, len(queries), _QUERIES)
@@ -76,10 +76,7 @@ def _near(collection: Collection, queries: torch.Tensor, new: Sequence[set[str]]
     wide = max(_rank(n, share) for n in sizes)
     best = queries.new_full((len(queries), 0), 0.0)  # of the background
     fresh = queries.new_full((len(queries), len(rows)), -torch.inf)
-    first = 0
-    for block, ids in tables.read_vectors(collection.table) if len(collection) else ():
-        refuse_bad_vectors(block, str(collection.folder), first, "rebuild with: dipole index --rebuild")
-        first += len(block)
+    for block, ids in nearest.checked(collection.folder, collection.table) if len(collection) else ():
         scores = queries @ block.T
         among = torch.isin(ids, rows).nonzero()[:, 0]
         places = torch.searchsorted(rows, ids[among])
@@ -107,12 +104,12 @@ def _rank(background: int, share: float) -> int:
     return max(1, least, int(share * (background + 1) + 1e-9))
 
 
-def _rows(collection: Collection, ids: set[str]) -> dict[str, int]:
-    """Id -> row id, of those that are there."""
+def _named(collection: Collection, ids: set[str]) -> dict[int, str]:
+    """Row id -> id, of those that are there."""
     names = sorted(ids)
-    found: dict[str, int] = {}
+    found: dict[int, str] = {}
     for start in range(0, len(names) if len(collection) else 0, _NAMES):
         where = f"id IN ({', '.join(map(quoted, names[start : start + _NAMES]))})"
         for batch in tables.scan(collection.table, where, ["id"], row_ids=True):
-            found.update(zip(batch.column("id").to_pylist(), batch.column("_rowid").to_pylist(), strict=True))
+            found.update(zip(batch.column("_rowid").to_pylist(), batch.column("id").to_pylist(), strict=True))
     return found

@@ -80,11 +80,8 @@ class Source:
 
 def open_collections(folder: Path) -> dict[str, Collection]:
     """One collection, whose name is empty, or all collections in a folder by their names. Raises UsageError where there is none."""
-    if not manifest.exists(folder) and folder.is_dir():
-        found = {entry.name: Collection.open(entry) for entry in sorted(folder.iterdir()) if manifest.exists(entry)}
-        if found:
-            return found
-    return {"": Collection.open(folder)}
+    several = {} if manifest.exists(folder) else manifest.within(folder)
+    return {name: Collection.open(place) for name, place in (several or {"": folder}).items()}
 
 
 def digests(

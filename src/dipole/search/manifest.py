@@ -58,6 +58,13 @@ def exists(folder: Place) -> bool:
     return (folder / NAME).is_file()
 
 
+def within(folder: Path) -> dict[str, Path]:
+    """The collections that lie in a folder, by name, in alphabetical order."""
+    if not folder.is_dir():
+        return {}
+    return {entry.name: entry for entry in sorted(folder.iterdir()) if entry.is_dir() and exists(entry)}
+
+
 def read(folder: Place) -> Manifest:
     """The manifest. Raises UsageError where there is no collection, DataError where the file is damaged."""
     path = folder / NAME

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from dipole.core.errors import DataError, ModelMismatchError, UsageError
+from dipole.core.errors import ModelMismatchError, UsageError
 from dipole.core.protocols import Rows
 from dipole.rows import fragments
 from dipole.rows.on_ray import Piece, Work, pieces_of, spread
 from dipole.search import table as tables
 from dipole.search.collection import Collection
 from dipole.search.documents import Embedder, documents_of
-from dipole.search.encode import TEXTS, blocks_of, known_vectors, name_of
+from dipole.search.encode import TEXTS, blocks_of, known_vectors, name_of, refuse_taken
 from dipole.search.write import replace
 
 Opened = Callable[[], Rows]
@@ -119,9 +119,4 @@ def _refuse_taken(hashes: np.ndarray[Any, Any], rows: Opened) -> None:
         return
     data, seen = rows(), set[str]()
     for row in np.flatnonzero(np.isin(hashes, hashes[again])).tolist():
-        id = data[row].get("id")
-        name = str(row) if id is None else str(id)
-        if name in seen:
-            remedy = "ids must be unique in a collection; leave the id out, or rebuild"
-            raise DataError("this id is already taken", line=row + 1, value=name, remedy=remedy)
-        seen.add(name)
+        refuse_taken(list(documents_of([data[row]], skipped=row)), seen, row)

@@ -144,9 +144,7 @@ class Shelf:
     def _folders(self) -> dict[str, Path]:
         if manifest.exists(self.folder):
             return {self.folder.resolve().name: self.folder}
-        if not self.folder.is_dir():
-            return {}
-        return {entry.name: entry for entry in sorted(self.folder.iterdir()) if entry.is_dir() and manifest.exists(entry)}
+        return manifest.within(self.folder)
 
     def _opened(self, name: str, folder: Path, before: Held | None = None) -> Held:
         collection = Collection.open(folder)
