@@ -20,6 +20,7 @@ from importlib import resources
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from dipole.core.addresses import web_address
 from dipole.core.extras import need
 from dipole.digest.links import LIFETIME, Links
 from dipole.digest.settings import MailSettings
@@ -83,7 +84,7 @@ def digest_message(digest: Digest, settings: MailSettings, links: Links, moment:
             + (f" and {len(d.authors) - _NAMES} more" if len(d.authors) > _NAMES else ""),
             "date": d.date.isoformat() if d.date else "",
             "page": page_of(links.base_url, d.id, digest.subscription.collection),
-            "source": d.url if urlsplit(d.url).scheme in ("http", "https") and not set(d.url) & set(' \r\n\t<>"') else "",
+            "source": "" if set(d.url) & set(' \r\n\t<>"') else web_address(d.url),
             "why": why,
         }
         for d, why in zip(digest.documents, digest.why, strict=True)

@@ -16,7 +16,6 @@ Environment: DIPOLE_MAIL_FROM, DIPOLE_BASE_URL, DIPOLE_SMTP_HOST, _PORT, _SECURI
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from dipole.core.addresses import is_loopback
 from dipole.core.errors import DataError, ParameterError, UnknownNameError, UsageError
 from dipole.digest.address import AddressError, normalised
 
@@ -99,7 +99,7 @@ class MailSettings:
             raise ParameterError("mail", "share", "above 0 and below 1", self.share)
         if bool(self.user) != bool(self.password):
             raise UsageError("mail: user and password_file go together; give both or neither")
-        if self.user and self.security == "none" and not is_loopback(self.host):
+        if self.user and self.security == "none" and not is_loopback(self.host.strip("[]")):
             raise ParameterError("mail", "security", "starttls or tls where a password is sent to another machine", self.security)
         if self.host and not (self.sender and self.base_url):
             raise UsageError("mail: with an SMTP host, from and base_url must be given: a mail needs a sender, and its links a beginning")
@@ -131,14 +131,6 @@ def read(state: Path, path: Path | None = None, base_url: str = "") -> MailSetti
     if given.get("ca_file"):
         given["ca_file"] = str(chosen.parent / Path(given["ca_file"]).expanduser())
     return MailSettings(**{"base_url": base_url, **given}).checked()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether what is sent there stays on this machine."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _parsed(path: Path) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 
 from dipole.core.errors import DipoleError
 from dipole.search.documents import Embedder
+from dipole.serve.recent import Recent
 
 _TOGETHER = 32  # texts encoded in one go
 _REMEMBERED = 4096  # vectors of queries kept: 6 MB at 384 dimensions
@@ -29,9 +29,8 @@ class Batched:
             model.eval()
         self.inner, self.model, self.identity = model, model.model, model.identity
         self.hits = self.misses = self.batches = 0
-        self._remember = remember
-        self._known: OrderedDict[tuple[str, str], torch.Tensor] = OrderedDict()
-        self._lock = threading.Lock()
+        self._known: Recent[tuple[str, str], torch.Tensor] = Recent(remember)
+        self._lock = threading.Lock()  # of the counts
         self._waiting: queue.SimpleQueue[tuple[str, str, Future[torch.Tensor]] | None] = queue.SimpleQueue()
         self._closed = False
         self.dimension = int(model.encode(["warm"], side="queries").shape[1])
@@ -44,7 +43,9 @@ class Batched:
             raise DipoleError("the model was stopped")
         asked: list[torch.Tensor | Future[torch.Tensor]] = []
         for text in items:
-            known = self._recalled((side, text))
+            known = self._known.get((side, text))
+            with self._lock:
+                self.hits, self.misses = self.hits + (known is not None), self.misses + (known is None)
             if known is not None:
                 asked.append(known)
                 continue
@@ -60,16 +61,6 @@ class Batched:
             self._closed = True
             self._waiting.put(None)
             self._thread.join(timeout=10)
-
-    def _recalled(self, key: tuple[str, str]) -> torch.Tensor | None:
-        with self._lock:
-            known = self._known.get(key)
-            if known is None:
-                self.misses += 1
-                return None
-            self.hits += 1
-            self._known.move_to_end(key)
-            return known
 
     def _work(self) -> None:
         while True:
@@ -102,10 +93,7 @@ class Batched:
                 future.set_exception(error)
             return
         self.batches += 1
-        with self._lock:
-            for text, vector in vectors.items():
-                self._known[side, text] = vector.clone()
-            while len(self._known) > self._remember:
-                self._known.popitem(last=False)
+        for text, vector in vectors.items():
+            self._known.put((side, text), vector.clone())
         for text, future in asked:
             future.set_result(vectors[text])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+from dipole.core.addresses import is_loopback
 from dipole.core.errors import MissingExtraError, ParameterError, UnknownNameError, UsageError
 from dipole.report.maps import MAPS
 
@@ -82,10 +82,7 @@ class Settings:
     @property
     def on_loopback(self) -> bool:
         """Whether only this machine can reach the host."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
     @property
     def encrypted(self) -> bool:

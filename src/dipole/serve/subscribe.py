@@ -20,6 +20,7 @@ from dipole.search import manifest
 from dipole.serve.guard.rate import client
 from dipole.serve.page.errors import PageRoute
 from dipole.serve.page.forms import Genuine
+from dipole.serve.page.rendering import sentence
 from dipole.serve.page.view import Asked
 from dipole.serve.settings import Settings
 
@@ -45,7 +46,7 @@ def subscribe(view: Asked, form: Genuine) -> Response:
         try:
             office.desk.ask(asked[0], asked[1], asked[2] or DAILY, name, client(view.request.scope))
         except UsageError as error:
-            return _page(view, "That did not work", f"{str(error)[:1].upper()}{str(error)[1:]}.", status=422, again=form)
+            return _page(view, "That did not work", f"{sentence(str(error))}.", status=422, again=form)
         except TooManyError as error:
             raise HTTPException(429, str(error)) from None
         view.request.app.state.postman.nudge()
@@ -113,7 +114,7 @@ def _gone(view: Asked) -> Response:
 
 
 def _broken(view: Asked, error: LinkError) -> Response:
-    return _page(view, "This link does not work", f"{str(error)[:1].upper()}{str(error)[1:]}.", status=410)
+    return _page(view, "This link does not work", f"{sentence(str(error))}.", status=410)
 
 
 def _page(view: Asked, heading: str, text: str, status: int = 200, button: str = "", again: dict[str, str] | None = None) -> Response:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
+from dipole.core.addresses import own_address
 from dipole.serve.guard.key import COOKIE, DAYS, Sessions
 from dipole.serve.guard.rate import client
 from dipole.serve.page.view import view_of_nobody
@@ -31,7 +32,7 @@ async def enter(request: Request) -> Response:
         if not sessions.right(key):
             slow = request.app.state.wrong_keys.take(client(request.scope)) > 0
             return _page(request, then, "Too many wrong keys; wait a minute." if slow else "That is not the key.", 429 if slow else 401)
-    answer = RedirectResponse(_here(then), 303, {"Cache-Control": "no-store"})
+    answer = RedirectResponse(own_address(then), 303, {"Cache-Control": "no-store"})
     if settings.api_key:
         secure = settings.encrypted or request.url.scheme == "https"
         answer.set_cookie(COOKIE, sessions.new(), max_age=DAYS * 24 * 3600, httponly=True, samesite="lax", secure=secure)
@@ -46,17 +47,7 @@ def leave() -> Response:
     return answer
 
 
-def _here(next: str) -> str:
-    r"""An address of this server, whatever somebody wrote into the link.
-
-    >>> _here("/newest?page=2"), _here("//evil.example"), _here("/\\\\evil.example"), _here("https://evil.example")
-    ('/newest?page=2', '/', '/', '/')
-    """
-    plain = next.startswith("/") and not next.startswith("//") and "\\" not in next and next.isprintable()
-    return next if plain else "/"
-
-
 def _page(request: Request, next: str, said: str = "", status: int = 200) -> Response:
-    page = view_of_nobody(request).page("login.html.jinja", status, next=_here(next), said=said)
+    page = view_of_nobody(request).page("login.html.jinja", status, next=own_address(next), said=said)
     page.headers["Cache-Control"] = "no-store"
     return page

@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from dipole.core.errors import DipoleError
+from dipole.serve.page.rendering import sentence
 from dipole.serve.page.view import view_without
 
 log = logging.getLogger("dipole.serve")
@@ -45,8 +46,7 @@ def error_page(request: Request, status: int, message: str) -> Response:
     """The error as a page."""
     heading = _HEADINGS.get(status, "Something went wrong" if status >= 500 else "That cannot be answered")
     said = _SAID.get(status, "Try once more.") if status == 500 or not message or message in _PLAIN else message
-    said = said[:1].upper() + said[1:]
-    return view_without(request).page("error.html.jinja", status, tab="", code=status, heading=heading, message=said)
+    return view_without(request).page("error.html.jinja", status, tab="", code=status, heading=heading, message=sentence(said))
 
 
 class PageRoute(APIRoute):

@@ -10,10 +10,11 @@ from typing import Any, Literal
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from dipole.core.addresses import web_address
 from dipole.search.documents import Document
 from dipole.serve.page.errors import PageRoute
 from dipole.serve.page.excerpt import title_of
-from dipole.serve.page.rendering import environment, web_address, without_control
+from dipole.serve.page.rendering import environment, without_control
 from dipole.serve.page.view import Asked, View
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

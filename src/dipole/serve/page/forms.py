@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
+from dipole.core.addresses import own_address
 from dipole.serve.page.errors import PageRoute
 from dipole.serve.page.view import THEME, Asked
 from dipole.serve.state import KINDS
@@ -44,14 +45,6 @@ def genuine(view: Asked, form: Form) -> dict[str, str]:
 Genuine = Annotated[dict[str, str], Depends(genuine)]
 
 
-def back(form: dict[str, str], root: str) -> str:
-    """Where to go afterwards: an address of this site, whatever the form says."""
-    said = form.get("next", "")
-    parts = urlsplit(said) if said.isprintable() and "\\" not in said else urlsplit("")
-    inside = not parts.scheme and not parts.netloc and parts.path.startswith("/") and not said.startswith("//")
-    return said if inside else f"{root}/"
-
-
 @router.post("/mark")
 def mark(view: Asked, form: Genuine) -> Response:
     """Vote, save or mark as read, or take it back: ``do`` is vote, unvote, save, unsave, read or unread."""
@@ -64,7 +57,7 @@ def mark(view: Asked, form: Genuine) -> Response:
     votes = found[0].votes + view.desk.state.mark(view.visitor, view.name, id, *deed)
     if "application/json" in view.request.headers.get("accept", ""):
         return JSONResponse({"id": id, "kind": deed[0], "on": deed[1], "votes": votes})
-    return RedirectResponse(back(form, view.request.scope.get("root_path", "")), 303)
+    return RedirectResponse(own_address(form.get("next", ""), view.link("/", collection="")), 303)
 
 
 @router.post("/forget")
@@ -77,7 +70,7 @@ def forget(view: Asked, form: Genuine) -> Response:
 @router.post("/theme")
 def theme(view: Asked, form: Genuine) -> Response:
     """Light or dark, from now on."""
-    response = RedirectResponse(back(form, view.request.scope.get("root_path", "")), 303)
+    response = RedirectResponse(own_address(form.get("next", ""), view.link("/", collection="")), 303)
     if form.get("theme") in ("light", "dark"):
         view.remember(response, THEME, form["theme"])
     return response

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -49,7 +49,7 @@ def home(view: Asked) -> Response:
     days = view.survey.days
     if not days:
         return _undated(view)
-    until = _today()
+    until, counts = _today(), dict(days)
     shown = [(date, count) for date, count in days if date <= until] or [days[-1]]
     chosen: list[datetime.date] = []
     total = 0
@@ -61,15 +61,14 @@ def home(view: Asked) -> Response:
     groups = []
     for date in chosen:
         held = _of(view, Filter(after=date, before=date), "votes", SIZE, 0)
-        count = dict(days)[date]
-        about = _papers(count) if count <= SIZE else f"the first {SIZE} of {count:,}"
+        about = _papers(counts[date]) if counts[date] <= SIZE else f"the first {SIZE} of {counts[date]:,}"
         groups.append(Group(rows_of(view, held), weekday(date) if len(chosen) > 1 else "", about))
     last = chosen[0]
     heading = "Today" if last == until else weekday(last)
-    about = f"{_papers(dict(days)[last])}, the most voted first" if len(chosen) == 1 else "The latest days, the most voted first"
+    about = f"{_papers(counts[last])}, the most voted first" if len(chosen) == 1 else "The latest days, the most voted first"
     if len(chosen) > 1:
         heading = "Latest"
-    after = Pager(1, 0, "", view.link(f"/day/{last.isoformat()}", page=2)) if len(chosen) == 1 and dict(days)[last] > SIZE else Pager()
+    after = Pager(1, 0, "", view.link(f"/day/{last.isoformat()}", page=2)) if len(chosen) == 1 and counts[last] > SIZE else Pager()
     return _list(view, "day", heading, groups, about=about, step=_day_step(view, chosen[-1], last), pager=after, day=last)
 
 
@@ -122,13 +121,7 @@ def one_week(view: Asked, week: str, page: Page = 1) -> Response:
     count = sum(number for date, number in view.survey.days if first <= date <= last)
     held = _of(view, Filter(after=first, before=last), "votes", SIZE, (page - 1) * SIZE) if count else []
     before, after = view.survey.beside(first)[0], view.survey.beside(last)[1]
-    step = Step(
-        "Weeks",
-        view.link(f"/week/{_week_name(before)}") if before else "",
-        f"The week of {day(before)}" if before else "",
-        view.link(f"/week/{_week_name(after)}") if after else "",
-        f"The week of {day(after)}" if after else "",
-    )
+    step = _step("Weeks", before, after, lambda date: view.link(f"/week/{_week_name(date)}"), lambda date: f"The week of {day(date)}")
     about = f"{day(first)} to {day(last)}" + (f", {_papers(count)}, the most voted first" if count else "")
     iso = first.isocalendar()
     pages = pager(view, page, page * SIZE < count, -(-count // SIZE))
@@ -218,13 +211,18 @@ def _of(view: View, where: Filter, order: str, limit: int, offset: int) -> list[
 
 def _day_step(view: View, first: datetime.date, last: datetime.date) -> Step:
     before, after = view.survey.beside(first)[0], view.survey.beside(last)[1]
-    return Step(
-        "Days",
-        view.link(f"/day/{before.isoformat()}") if before else "",
-        weekday(before) if before else "",
-        view.link(f"/day/{after.isoformat()}") if after else "",
-        weekday(after) if after else "",
-    )
+    return _step("Days", before, after, lambda date: view.link(f"/day/{date.isoformat()}"), weekday)
+
+
+def _step(
+    label: str,
+    before: datetime.date | None,
+    after: datetime.date | None,
+    link: Callable[[datetime.date], str],
+    said: Callable[[datetime.date], str],
+) -> Step:
+    """``before`` and ``after``: where the arrows lead; None: nowhere."""
+    return Step(label, *(text for one in (before, after) for text in ((link(one), said(one)) if one else ("", ""))))
 
 
 def _day(date: str) -> datetime.date:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -12,6 +10,7 @@ import torch
 from dipole.search.documents import Document
 from dipole.serve.held import Held
 from dipole.serve.page.excerpt import Span, sentences
+from dipole.serve.recent import Recent
 
 BUDGET = 64  # sentences encoded for one page of answers; what was encoded before is remembered
 _CHARACTERS = 400  # of a sentence
@@ -22,9 +21,7 @@ class Sentences:
     """The vectors of the sentences of documents that were shown lately; many threads may ask."""
 
     def __init__(self, kept: int = _KEPT) -> None:
-        self._kept = kept
-        self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[str, str], tuple[list[Span], torch.Tensor]] = OrderedDict()
+        self._known: Recent[tuple[str, str], tuple[list[Span], torch.Tensor]] = Recent(kept)
 
     def near(self, held: Held, query: str, documents: Sequence[Document], budget: int = BUDGET) -> dict[str, Span]:
         """Id -> where its sentence nearest to the query stands. Documents of one sentence, and those past the budget of
@@ -34,11 +31,7 @@ class Sentences:
         wanted: list[tuple[str, tuple[str, str], list[Span], list[str]]] = []
         for document in documents:
             key = (held.collection.manifest.identity, hashlib.sha256(document.text.encode("utf-8", "replace")).hexdigest())
-            with self._lock:
-                known = self._known.get(key)
-                if known is not None:
-                    self._known.move_to_end(key)
-            if known is not None:
+            if (known := self._known.get(key)) is not None:
                 found[document.id] = known
                 continue
             spans = sentences(document.text)
@@ -49,14 +42,8 @@ class Sentences:
             vectors = held.encode([text for *_, texts in wanted for text in texts], side="keys")
             for (id, key, spans, _), part in zip(wanted, vectors.split([len(w[2]) for w in wanted]), strict=True):
                 found[id] = (spans, torch.nn.functional.normalize(part, dim=1))
-                self._keep(key, found[id])
+                self._known.put(key, found[id])
         if not found:
             return {}
         asked = held.encode([query])[0]
         return {id: spans[int((vectors @ asked).argmax())] for id, (spans, vectors) in found.items()}
-
-    def _keep(self, key: tuple[str, str], value: tuple[list[Span], torch.Tensor]) -> None:
-        with self._lock:
-            self._known[key] = value
-            while len(self._known) > self._kept:
-                self._known.popitem(last=False)

@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
-from urllib.parse import urlsplit
 
 from dipole.core.extras import need
 
@@ -46,7 +45,7 @@ def environment() -> Any:
         loader=jinja.FileSystemLoader(str(folder)), autoescape=True, undefined=jinja.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     how_values_read: dict[str, Any] = {"day": day, "short_day": short_day, "weekday": weekday, "number": number}
-    made.filters.update({**how_values_read, "collapse": collapse, "xml": without_control})
+    made.filters.update({**how_values_read, "collapse": collapse, "sentence": sentence, "xml": without_control})
     return made
 
 
@@ -77,6 +76,15 @@ def weekday(date: datetime.date) -> str:
     return f"{date:%A}, {date.day} {date:%B} {date.year}"
 
 
+def sentence(text: str) -> str:
+    """With a capital in front, whatever comes after it.
+
+    >>> sentence("a GPU of arXiv")
+    'A GPU of arXiv'
+    """
+    return text[:1].upper() + text[1:]
+
+
 def number(count: int) -> str:
     """A count with its thousands apart."""
     return f"{count:,}"
@@ -90,19 +98,3 @@ def collapse(text: str) -> str:
 def without_control(text: str) -> str:
     """Without the characters that XML cannot hold."""
     return _CONTROL.sub("", text)
-
-
-def web_address(url: str) -> str:
-    r"""The address where it is one of the web, else empty: ``javascript:`` and its like never become links.
-
-    >>> [web_address(u) for u in ("https://a.org/x", " HTTP://a.org", "javascript:alert(1)", "//a.org", "java\nscript:x", "data:,", "")]
-    ['https://a.org/x', 'HTTP://a.org', '', '', '', '', '']
-    """
-    said = url.strip()
-    if any(character.isspace() or ord(character) < 32 for character in said):
-        return ""
-    try:
-        parts = urlsplit(said)
-        return said if parts.scheme.lower() in ("http", "https") and parts.hostname else ""
-    except ValueError:
-        return ""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from dipole.core.addresses import web_address
 from dipole.search.documents import Document, Hit
 from dipole.search.filters import facets_of
 from dipole.serve.page.excerpt import Piece, Span, marked, title_of, titled_by_all
-from dipole.serve.page.rendering import web_address
 from dipole.serve.page.view import View
 
 SIZE = 20  # documents on a page of a list
