@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 import textwrap
-from pathlib import Path
+
+from reading import ROOT, cell, measured, prose
 
 from dipole.report.bounds import BOUNDS
 
-ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "src" / "dipole" / "diagnostics"
 # Module -> heading, in the order of the page. A module that is not here fails the generation, so that none is forgotten.
 ORDER = {
@@ -54,7 +53,7 @@ def summary_table() -> str:
             said = _taken_apart(ast.get_docstring(node) or "")
             if module != "estimate":
                 rows.append(
-                    f"| [`{name}`](#{name.replace('_', '-')}) | {_cell(said['first'])} | {_cell(said['fields'].get('Healthy', ''))} |"
+                    f"| [`{name}`](#{name.replace('_', '-')}) | {cell(said['first'])} | {cell(said['fields'].get('Healthy', ''))} |"
                 )
     return "\n".join(rows)
 
@@ -71,11 +70,11 @@ def definitions() -> str:
             said = _taken_apart(ast.get_docstring(node) or "")
             out += [f"### {name}", "", f"`{name}({ast.unparse(node.args)})`", "", said["first"], ""]
             for block in said["blocks"]:
-                out += ["```text", textwrap.dedent(block), "```", ""] if block.startswith("    ") else [_prose(block), ""]
-            out += [f"* **{field}**: {_prose(text)}" for field, text in said["fields"].items()] + [""]
+                out += ["```text", textwrap.dedent(block), "```", ""] if block.startswith("    ") else [prose(block), ""]
+            out += [f"* **{field}**: {prose(text)}" for field, text in said["fields"].items()] + [""]
             answer = ast.unparse(node.returns) if node.returns else ""
             about = _of_the_answer(module, re.sub(r"list\[(\w+)\]", r"\1", answer))
-            out += [f"Gives `{answer}`: {_prose(about)}" if about else f"Gives `{answer}`.", ""]
+            out += [f"Gives `{answer}`: {prose(about)}" if about else f"Gives `{answer}`.", ""]
     return "\n".join(out).rstrip()
 
 
@@ -90,7 +89,7 @@ def bounds() -> str:
 
 def growth() -> str:
     """Measured time and memory."""
-    found = json.loads((ROOT / "bench" / "results" / "diagnostics.json").read_text(encoding="utf-8"))["growth"]
+    found = measured("diagnostics")["growth"]
     sizes = found["sizes"]
     head = " | ".join(f"N = {n:,}" for n in sizes)
     rows = [f"| diagnostic | {head} | memory at N = {sizes[-1]:,} |", f"|---|{'---|' * (len(sizes) + 1)}"]
@@ -108,7 +107,7 @@ def growth() -> str:
 
 def many() -> str:
     """What very many vectors take."""
-    found = json.loads((ROOT / "bench" / "results" / "diagnostics.json").read_text(encoding="utf-8")).get("many")
+    found = measured("diagnostics").get("many")
     if found is None:
         return ""
     n, side = found["vectors"], found["bytes of one side"]
@@ -178,12 +177,3 @@ def _of_the_answer(module: str, answer: str) -> str:
     tree = ast.parse((FOLDER / f"{module}.py").read_text(encoding="utf-8"))
     held = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == answer), None)
     return " ".join((ast.get_docstring(held) or "").split()) if held else ""
-
-
-def _prose(text: str) -> str:
-    """Docstring text as Markdown."""
-    return re.sub(r":func:`(?:~?[\w.]*\.)?(\w+)`", r"`\1`", text).replace("``", "`")
-
-
-def _cell(text: str) -> str:
-    return _prose(text).replace("|", "\\|")

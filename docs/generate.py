@@ -8,17 +8,16 @@ python docs/generate.py --check    exit code 1 where something is out of date
 from __future__ import annotations
 
 import functools
-import json
 import re
 import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import diagnosing
 import parts
 import scaling
+from reading import measured
 
 from dipole.assembly.discover import discover
 from dipole.assembly.tags import FACETS
@@ -29,12 +28,6 @@ from dipole.serve.guard.key import WRONG_BURST, WRONG_RATE
 from dipole.serve.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-
-
-def measured(name: str) -> Any:
-    """The results of a benchmark; None where it has not been run."""
-    path = ROOT / "bench" / "results" / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def commands() -> str:

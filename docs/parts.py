@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import ast
 import importlib
-import json
 import re
 import textwrap
 import tomllib
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
+
+from reading import ROOT, cell, measured, prose
 
 from dipole.assembly.discover import Found, discover
 from dipole.core.part import REQUIRED, schema
 
-ROOT = Path(__file__).parents[1]
 FIELDS = ("Shapes", "Source", "Values", "Cost", "Relation", "Errors")
 _FIELD = re.compile(rf"(?:^|(?<=[\s;]))({'|'.join(FIELDS)}): ")
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
@@ -30,7 +29,7 @@ def summary(slot: str) -> str:
     for _, parts in _folders(slot):
         for found in parts:
             measured = f" {costs.get(found.name, 'not measured | ')} |" if costs else ""
-            link, first = f"[`{found.name}`](#{_anchor(found.name)})", _cell(_said(found)["first"])
+            link, first = f"[`{found.name}`](#{_anchor(found.name)})", cell(_said(found)["first"])
             rows.append(f"| {link} | {first} |{measured} {_used_by(slot, found.name)} |")
     return "\n".join(rows)
 
@@ -42,10 +41,10 @@ def definitions(slot: str) -> str:
         out += [f"## {about}", ""] if about else []
         for found in parts:
             said = _said(found)
-            out += [f"### {found.name}", "", _prose(said["first"]), ""]
+            out += [f"### {found.name}", "", prose(said["first"]), ""]
             for block in said["blocks"]:
-                out += ["```text", textwrap.dedent(block), "```", ""] if block.startswith("    ") else [_prose(block), ""]
-            out += [f"* **{field}**: {_linked(_prose(text))}" for field, text in said["fields"].items()]
+                out += ["```text", textwrap.dedent(block), "```", ""] if block.startswith("    ") else [prose(block), ""]
+            out += [f"* **{field}**: {_linked(prose(text))}" for field, text in said["fields"].items()]
             if used := _used_by(slot, found.name):
                 out.append(f"* **Recipes**: {used}")
             out += ["", *_parameters(found), ""]
@@ -54,7 +53,7 @@ def definitions(slot: str) -> str:
 
 def circumstances() -> str:
     """Where the costs were measured."""
-    found = json.loads((ROOT / "bench" / "results" / "losses.json").read_text(encoding="utf-8"))
+    found = measured("losses")
     where = f"{found['machine']['threads']} threads of an {found['machine']['cpu']}, torch {found['versions']['torch']}, {found['date']}"
     return (
         f"Time and memory of forward and backward beside `infonce` on the same {found['batch']:,} rows of {found['dim']} dimensions "
@@ -69,7 +68,7 @@ def _parameters(found: Found) -> list[str]:
     rows = ["| parameter | default | rule | |", "|---|---|---|---|"]
     for p in options:
         default = "required" if p.default is REQUIRED else getattr(p.default, "__name__", repr(p.default))
-        rows.append(f"| `{p.name}` | `{_cell(default)}` | {_cell(p.rule)} | {_cell(p.about)} |")
+        rows.append(f"| `{p.name}` | `{cell(default)}` | {cell(p.rule)} | {cell(p.about)} |")
     return rows
 
 
@@ -142,11 +141,8 @@ def _used_by(slot: str, name: str) -> str:
 
 def _costs() -> dict[str, str]:
     """Loss -> two cells: time and memory, in multiples of InfoNCE's."""
-    path = ROOT / "bench" / "results" / "losses.json"
-    if not path.exists():
-        return {}
-    found = json.loads(path.read_text(encoding="utf-8"))["losses"]
-    return {name: f"{_times(one['time'])} | {_times(one['memory'])}" for name, one in found.items()}
+    found = measured("losses")
+    return {name: f"{_times(one['time'])} | {_times(one['memory'])}" for name, one in found["losses"].items()} if found else {}
 
 
 def _times(quotient: float) -> str:
@@ -159,11 +155,3 @@ def _linked(text: str) -> str:
 
 def _anchor(name: str) -> str:
     return name.replace("_", "-").replace(".", "-")
-
-
-def _prose(text: str) -> str:
-    return re.sub(r":\w+:`(?:~?[\w.]*\.)?(\w+)`", r"`\1`", text).replace("``", "`")
-
-
-def _cell(text: str) -> str:
-    return _prose(text).replace("|", "\\|")

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from reading import measured
+
+from dipole.search.approximate import cells_of
+
 PLANNED = 100_000_000
-MOST_CELLS = 4096  # as in dipole.search.approximate
 CORES = 512  # the example's: an assumption, not a measurement
-
-
-def results(name: str) -> Any:
-    """A benchmark's results; None where it has not been run."""
-    path = ROOT / "bench" / "results" / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def million() -> str:
     """A million vectors on one machine, as measured."""
-    if (found := results("million")) is None:
+    if (found := measured("million")) is None:
         return "Not measured yet: `python -m bench.million --data FOLDER`."
     build, serve, index = found["build"], found["serve"], found["build"]["index"]
     times, exact, rows = serve["milliseconds"], serve["exact, milliseconds"], found["rows"]
@@ -50,7 +44,7 @@ def million() -> str:
 
 def kinds() -> str:
     """The kinds of index, side by side."""
-    found = results("million")
+    found = measured("million")
     if found is None:
         return ""
     rows = ["| kind | built | bytes an item | cells looked into | recall@10, held out | a query, p50 |", "|---|---|---|---|---|---|"]
@@ -66,17 +60,18 @@ def kinds() -> str:
 
 def plan() -> str:
     """What 100 million take: formula, figure."""
-    found = results("million")
+    found = measured("million")
     if found is None:
         return ""
     n, many = found["rows"], PLANNED / found["rows"]
     encoded, build, serve, index = found["vectors"]["encoded"], found["build"], found["serve"], found["build"]["index"]
     rate = encoded["texts a second"] / encoded["threads"]
     hours = PLANNED / rate / 3600
+    encoding = f"{hours:,.0f} core hours; {hours / CORES:,.1f} hours on {CORES} cores"
     disk = build["bytes on disk"]
     item, code = disk["texts, words and vectors"] / n, disk["index"] / n
     cores = found["machine"]["cores"]
-    cells = min(MOST_CELLS, round(math.sqrt(PLANNED) / 2))
+    cells = cells_of(PLANNED)
     building = index["seconds"] * cores * many * cells / index["cells"] / 3600
     storing = build["store seconds"] * cores * many / 3600
     memory = serve["peak bytes"] - disk["index"] + code * PLANNED
@@ -87,7 +82,7 @@ def plan() -> str:
     rows = [
         "| what | formula | 100 million |",
         "|---|---|---|",
-        f"| encoding on CPUs | N / {rate:.1f} texts a second a core | {hours:,.0f} core hours; {hours / CORES:,.1f} hours on {CORES} cores |",  # noqa: E501
+        f"| encoding on CPUs | N / {rate:.1f} texts a second a core | {encoding} |",
         f"| encoding on GPUs | | {_gpu()} |",
         f"| storing, indexing words | {build['store seconds']:.0f} s x {cores} cores x N / n | {storing:,.0f} core hours |",
         f"| disk: texts, fields, vectors, words | {item:,.0f} bytes an item | {_gib(item * PLANNED)} |",
@@ -119,7 +114,7 @@ def _query(found: dict[str, Any], constant: float) -> str:
 
 
 def _gpu() -> str:
-    found = results("encode_gpu")
+    found = measured("encode_gpu")
     if found is None:
         return "not measured"
     return f"{PLANNED / found['texts a second'] / 3600:,.1f} hours of one {found['machine']['gpu']}"

@@ -73,7 +73,7 @@ def build(
     if rows < _LEAST:
         raise UsageError(f"{folder}: {rows} vectors are answered exactly at once; an index pays from {_LEAST} on")
     name, settings = KINDS[kind]
-    cells = max(1, min(4096, round(math.sqrt(rows) / 2)))
+    cells = cells_of(rows)
     made = getattr(need("lancedb.index", "search", "an approximate index"), name)
     told(f"building {kind} with {cells} cells over {rows} vectors")
     began = time.perf_counter()
@@ -95,6 +95,11 @@ def build(
             given = not isinstance(queries, int)
             return Built(kind, cells, probes, REFINE, round(best, 4), recall, len(asked), round(seconds, 2), round(middle, 3), given)
     raise UsageError(f"{folder}: {kind} reaches recall@10 {best:.3f} at best, {recall} was asked; try ivf-flat, or ask for less")
+
+
+def cells_of(rows: int) -> int:
+    """Into how many cells so many vectors are put."""
+    return max(1, min(4096, round(math.sqrt(rows) / 2)))
 
 
 def drawn(table: Any, rows: int, count: int) -> torch.Tensor:
