@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn.functional import normalize
 
+from dipole import Pairs
 from dipole.core.errors import DataError
 from dipole.evaluate.kinds.position import Position, PositionTask
+from dipole.losses import InfoNCE
 from tests.evaluate.cases import bag, jsonl
 
 WORDS = [f"w{i}" for i in range(400)]
@@ -93,6 +97,53 @@ def test_natural_positions_are_grouped():
     assert sorted(set(found.per_item["natural_slot"])) == [1, 5]
     assert found.metrics["natural_mrr@1"] > 0.9 > 0.5 > found.metrics["natural_mrr@5"]
     assert "natural_mrr@3" not in found.metrics
+
+
+class Reader(nn.Module):
+    """A transformer of one layer over documents of 25 words with numbers, each place with a vector of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.places, self.top = nn.Embedding(300, 32), nn.Embedding(25, 32), nn.Linear(32, 32)
+        self.block = nn.TransformerEncoderLayer(32, 2, 64, dropout=0.0, batch_first=True)
+
+    def forward(self, words):
+        return normalize(self.top(self.block(self.words(words) + self.places.weight[: words.shape[1]]).mean(1)), dim=1)
+
+    @torch.no_grad()
+    def encode(self, texts):
+        return torch.cat([self(torch.tensor([[int(word) for word in text.split()]])) for text in texts])
+
+
+def asked(count, first, chance):
+    """(count, 25) documents of words by chance, and (count, 3) questions: three words in a row that begin before place ``first``."""
+    documents = torch.randint(300, (count, 25), generator=chance)
+    at = torch.randint(first, (count, 1), generator=chance)
+    return documents, documents.gather(1, at + torch.arange(3))
+
+
+def trained(seed, first):
+    """The position task of held-out documents asked about anywhere, after training on questions that begin before ``first``."""
+    torch.manual_seed(seed)
+    chance, reader = torch.Generator().manual_seed(seed), Reader()
+    step = torch.optim.Adam(reader.parameters(), lr=3e-3)
+    for _ in range(200):
+        documents, questions = asked(64, first, chance)
+        step.zero_grad()
+        InfoNCE(temperature=0.05)(Pairs.aligned(reader(questions), reader(documents))).mean().backward()
+        step.step()
+    texts = [[" ".join(map(str, row)) for row in rows.tolist()] for rows in asked(200, 23, chance)]
+    return Position()(PositionTask("p", *texts, texts[1]), reader.eval().encode, samples=50)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_questions_about_beginnings_teach_an_encoder_to_look_there_only(seed):
+    """arXiv:2404.04163: evidence that sits early in training makes the bias; the same encoder asked about all places has none."""
+    early, anywhere = trained(seed, 3), trained(seed, 23)
+    assert early.metrics["mrr_head_bias"] > 1.5 and early.intervals["head_bias"][0] > 1.0
+    assert (curve(early, "moved_mrr")[1:] < 0.3 * curve(early, "moved_mrr")[0]).all()
+    assert abs(anywhere.metrics["mrr_head_bias"]) < 0.3 and abs(anywhere.metrics["head_bias"]) < 0.1
+    assert curve(anywhere, "moved_mrr")[-1] > 1.3 * curve(early, "moved_mrr")[-1]
 
 
 def test_files(tmp_path):
