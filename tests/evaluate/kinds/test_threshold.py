@@ -1,12 +1,19 @@
 """Thresholds against trying them all; overlaps against their closed form; the row's promises on intervals."""
 
 import math
+import re
 
 import numpy as np
+import pydoc_data.topics
 import pytest
 import torch
+from scipy.stats import spearmanr
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.random_projection import GaussianRandomProjection
 
 from dipole.core.errors import DataError
+from dipole.diagnostics.isotropy import isotropy, partition_isotropy
 from dipole.evaluate.kinds.threshold import Threshold, _histogram, _shares
 from dipole.evaluate.task import RetrievalTask
 
@@ -83,3 +90,33 @@ def test_random_documents_are_never_relevant_ones():
     everything = RetrievalTask("t", ["q0"], ["q0"], ["d0"], ["d0"], {"q0": {"d0": 1}})
     with pytest.raises(DataError, match="answered by every document"):
         Threshold()(everything, encode)
+
+
+def sentences():
+    """Those of Python's own help that have 8 to 30 words."""
+    found = [re.findall(r"[a-z]{2,}", s.lower()) for text in pydoc_data.topics.topics.values() for s in re.split(r"(?<=[.:])\s+", text)]
+    return list(dict.fromkeys(" ".join(words) for words in found if 8 <= len(words) <= 30))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_overlaps_tell_how_often_a_model_is_right_and_isotropy_does_not(seed):
+    """arXiv:2406.12336: over models of one corpus; questions are its sentences with two of three words left out."""
+    chance, found = np.random.default_rng(seed), sentences()
+    documents = [found[i] for i in chance.permutation(len(found))[:1000]]
+    questions = [" ".join(w for w in d.split() if chance.random() < 0.35) or d for d in documents[:300]]
+    ids = [str(i) for i in range(1000)]
+    asked = RetrievalTask("t", ids[:300], questions, ids, documents, {i: {i: 1} for i in ids[:300]})
+    words = TfidfVectorizer().fit(documents)
+    counted = words.transform(documents)
+    sizes = (4, 8, 16, 32, 64, 128)
+    models = [lambda x: x.toarray(), *(TruncatedSVD(k, random_state=seed).fit(counted).transform for k in sizes)]
+    models += [GaussianRandomProjection(k, random_state=seed).fit(counted).transform for k in sizes]
+    figures = []
+    for model in models:
+        told = Threshold()(asked, lambda texts, model=model: torch.tensor(model(words.transform(texts))).float(), samples=10).metrics
+        vectors = torch.nn.functional.normalize(torch.tensor(model(counted)), dim=1)
+        figures.append((told["accuracy@1"], told["overlap_correct_random"], isotropy(vectors), partition_isotropy(vectors)))
+    right, overlaps, *both = np.array(figures).T
+    assert right.min() < 0.2 and right.max() > 0.75  # there is something to predict
+    assert spearmanr(right, overlaps)[0] < -0.9
+    assert all(abs(spearmanr(right, even)[0]) < 0.6 for even in both)
