@@ -1,10 +1,10 @@
 """Thresholds against trying them all; overlaps against their closed form; the row's promises on intervals."""
 
 import math
+import pydoc_data.topics
 import re
 
 import numpy as np
-import pydoc_data.topics
 import pytest
 import torch
 from scipy.stats import spearmanr
