@@ -221,7 +221,7 @@ def test_rows(tmp_path: Path) -> None:
     assert found[0] == Document("1", "words", {"venue": "X"}, "T", votes=3) and (found[1].text, len(found[1].id)) == ("only", 16)
     assert [r.place for r in refused] == [f"{tmp_path}/a.jsonl:3", f"{tmp_path}/a.jsonl:4"] and "date must be ISO" in refused[1].why
     found, refused = read(tmp_path, "b.jsonl", '{"text": "t"}\n{broken\n')
-    assert len(found) == 1 and "b.jsonl:2" in refused[0].why
+    assert len(found) == 1 and "b.jsonl:2" in refused[0].place
 
 
 def test_the_same_files_twice_change_nothing(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ class DataError(DipoleError):
             place += f":{line}" if place else f"line {line}"
         if column is not None:
             place += f"{', ' if place else ''}column {column!r}"
-        shown = f" (got {_short(value)})" if value is not None else ""
+        shown = f" (got {short(value)})" if value is not None else ""
         super().__init__(f"{place + ': ' if place else ''}{rule}{shown}{'; ' + remedy if remedy else ''}")
         self.path, self.line, self.column = path, line, column
 
@@ -90,6 +90,7 @@ class ModelMismatchError(DipoleError):
     """Vectors and query come from different models."""
 
 
-def _short(value: object, limit: int = 80) -> str:
+def short(value: object, limit: int = 80) -> str:
+    """A value as errors show it."""
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."

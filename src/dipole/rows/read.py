@@ -50,7 +50,7 @@ def records(path: Path, header: bool = True, kind: str = "", broken: Broken | No
     """
     kind = kind or FORMATS[path.suffix.lower()]
     if kind == "parquet":
-        return _parquet(path)
+        return _parquet(path, broken or _raise)
     if kind == "jsonl":
         return _jsonl(path, broken or _raise)
     if kind == "txt":
@@ -93,6 +93,8 @@ def _jsonl(path: Path, broken: Broken) -> Iterator[Record]:
             broken(DataError(f"no JSON: {error.msg} at character {error.colno}", path=path, line=number, remedy=remedy))
         except RecursionError:
             broken(DataError("JSON nested too deep", path=path, line=number))
+        except ValueError as error:  # a number of thousands of digits
+            broken(DataError(f"no JSON that can be read: {error}", path=path, line=number))
         else:
             if isinstance(value, dict):
                 yield number, value
@@ -150,18 +152,32 @@ def _check_header(names: list[str], path: Path, line: int) -> None:
         raise DataError("the names in the header must differ and not be empty", path=path, line=line, value=twice or names)
 
 
-def _parquet(path: Path) -> Iterator[Record]:
+def _parquet(path: Path, broken: Broken) -> Iterator[Record]:
     parquet = need("pyarrow.parquet", "text", "reading Parquet")
     arrow = need("pyarrow", "text", "reading Parquet")
     number = 0
     try:
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1024):
-                for value in batch.to_pylist():
+                for value in _values(batch):
                     number += 1
-                    yield number, value
+                    if isinstance(value, Exception):
+                        remedy = "write its column in another type"
+                        broken(DataError(f"a value cannot be read: {' '.join(str(value).split())}", path=path, line=number, remedy=remedy))
+                    else:
+                        yield number, value
     except (arrow.ArrowInvalid, OSError) as error:
         raise DataError(f"no readable Parquet: {str(error).splitlines()[0]}", path=path) from None
+
+
+def _values(batch: Any) -> list[Any]:
+    """The rows of an Arrow batch; in the place of one that cannot be had, why: text not UTF-8, a day after 9999, nanoseconds."""
+    try:
+        return list(batch.to_pylist())
+    except (ValueError, OverflowError) as error:
+        if batch.num_rows == 1:
+            return [error]
+        return [value for row in range(batch.num_rows) for value in _values(batch.slice(row, 1))]
 
 
 def _near(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any, Protocol
 
 import torch
 
-from dipole.core.errors import DataError
+from dipole.core.errors import DataError, short
+
+_MOST_VOTES = 2**53  # beyond, sums of votes would no longer be exact
 
 
 @dataclass(frozen=True)
@@ -111,46 +114,75 @@ def documents_of(rows: Iterable[Mapping[str, Any]], path: str | Path = "", first
 
 
 def document_of(id: str, text: str, fields: Mapping[str, Any]) -> Document:
-    """A document from loosely typed fields: authors and tags may be lists or texts split at ``;`` (tags also at ``,``),
-    a date is ISO (2026-11-25, a time after it is dropped). Raises ValueError where one cannot be read.
+    """A document from loosely typed fields: authors and tags may be lists (of texts, or of tables with a ``name`` or ``term``) or texts
+    split at ``;`` (tags also at ``,``), a date is ISO (2026-11-25, a time after it is dropped); NaN stands for nothing.
+
+    Raises ValueError where one cannot be read, and for half a surrogate pair in a text, which is no character.
     """
-    rest = dict(fields)
-    title, url = (str(rest.pop(name, None) or "") for name in ("title", "url"))
-    authors, tags = _words(rest.pop("authors", None), ";"), _words(rest.pop("tags", None), ";,")
-    date, votes = _date(rest.pop("date", None)), _votes(rest.pop("votes", None))
-    return Document(id, text, {k: v for k, v in rest.items() if v is not None}, title, authors, date, url, votes, tags)
+    try:
+        rest = {str(name): kept for name, value in fields.items() if (kept := _storable(value)) is not None}
+        title, url = (_line(rest.pop(name, None)) for name in ("title", "url"))
+        authors, tags = _words(rest.pop("authors", None), ";"), _words(rest.pop("tags", None), ";,")
+        date, votes = _date(rest.pop("date", None)), _votes(rest.pop("votes", None))
+        made = Document(id, text, rest, title, authors, date, url, votes, tags)
+        f"{id}{made.hash}".encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"half a surrogate pair is no character, got {error.object[error.start : error.end]!r}") from None
+    except RecursionError:
+        raise ValueError("a field is nested too deep") from None
+    return made
+
+
+def _storable(value: Any) -> Any:
+    """A value as the JSON of the metadata can hold it; dates and what has no form there stay, and become texts."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(name): _storable(one) for name, one in value.items()}
+    return [_storable(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _line(value: Any) -> str:
+    return " ".join(str(one) for one in (value if isinstance(value, (list, tuple)) else (value,)) if one is not None)
 
 
 def _words(value: Any, separators: str) -> tuple[str, ...]:
-    if value is None:
-        return ()
     if isinstance(value, str):
         for separator in separators[1:]:
             value = value.replace(separator, separators[0])
         value = value.split(separators[0])
-    return tuple(str(one).strip() for one in value if str(one).strip())
+    several = value if isinstance(value, (list, tuple)) else () if value is None else (value,)
+    named = [one.get("name") or one.get("term") if isinstance(one, Mapping) else one for one in several]
+    if any(name is None for name, one in zip(named, several, strict=True) if one is not None):
+        raise ValueError(f"authors and tags must be texts, got {short(value)}")
+    return tuple(word for word in (str(one).strip() for one in named if one is not None) if word)
 
 
 def _date(value: Any) -> datetime.date | None:
-    if value is None or value == "":
-        return None
     if isinstance(value, datetime.datetime):
         return value.date()
     if isinstance(value, datetime.date):
         return value
+    said = "" if value is None else str(value).strip()
+    if not said:
+        return None
+    day, time = said[:10], said[10:]
     try:
-        return datetime.date.fromisoformat(str(value).strip()[:10])
+        if time[:1] not in ("", "T", "t", " "):
+            raise ValueError
+        return datetime.date.fromisoformat(day)
     except ValueError:
-        raise ValueError(f"date must be ISO, for example 2026-11-25, got {value!r}") from None
+        raise ValueError(f"date must be ISO, for example 2026-11-25, got {short(value)}") from None
 
 
 def _votes(value: Any) -> int:
     try:
-        votes = int(value or 0)
-    except (TypeError, ValueError):
-        votes = -1
-    if votes < 0:
-        raise ValueError(f"votes must be a whole number of at least 0, got {value!r}")
+        said = value.strip() if isinstance(value, str) else value
+        votes = int(float(said)) if isinstance(said, float) or (isinstance(said, str) and "." in said) else int(said or 0)
+        if not 0 <= votes <= _MOST_VOTES or votes != float(said or 0):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"votes must be a whole number of at least 0, got {short(value)}") from None
     return votes
 
 

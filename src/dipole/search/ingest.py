@@ -3,7 +3,7 @@
     .jsonl .csv .tsv .parquet    rows            .bib                BibTeX
     .xml .rss .atom .opml        feeds, arXiv    .md .txt .py .pdf   one document a file
     .txt with lines such as "5 authors", or several "title / abstract" lines under --listing   a listing page
-    a folder                     every file in it, and below it
+    a folder                     every file in it, and below it; links to other folders are not followed
 
 Idempotent: the same files twice change nothing.
 """
@@ -102,8 +102,18 @@ def found_in(paths: Iterable[Path], listing: bool = False) -> Found:
 def _of_file(path: Path, id: str, listing: bool) -> Found:
     ending = path.suffix.lower()
     try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        yield Refused(str(path).encode(errors="backslashreplace").decode(), "the file's name is not UTF-8; give it another")
+        return
+    try:
         if ending in STREAMS:
-            yield from STREAMS[ending](path)
+            read = False
+            for one in STREAMS[ending](path):
+                read = True
+                yield one
+            if not read:
+                yield Refused(str(path), "the file holds no records")
         elif ending == ".txt" and (listing or listing_page.looks_like_one(path.read_text(encoding="utf-8", errors="replace"))):
             yield from listing_page.read(path)
         else:

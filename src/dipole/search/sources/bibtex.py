@@ -18,9 +18,8 @@ _TAKEN = ("title", "abstract", "url", "doi", "keywords", "year", "month", "day",
 
 def read(path: Path) -> Found:
     """One document an entry; an entry that does not parse is refused, the others are read."""
-    database = need("pybtex.database", "ingest", "BibTeX")
-    text = path.read_text(encoding="utf-8", errors="replace")
-    starts = [m.start() for m in re.finditer(r"^[ \t]*@", text, re.MULTILINE)] + [len(text)]
+    text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+    starts = [m.start() for m in re.finditer(r"^[ \t]*@\s*\w+\s*[{(]", text, re.MULTILINE)] + [len(text)]
     macros = ""
     for start, stop in itertools.pairwise(starts):
         entry, line = text[start:stop], text.count("\n", 0, start) + 1
@@ -29,10 +28,13 @@ def read(path: Path) -> Found:
             macros += entry
         if kind in ("string", "comment", "preamble"):
             continue
+        if any("\udc80" <= letter <= "\udcff" for letter in entry):
+            yield Refused(f"{path}:{line}", "the entry's bytes are not UTF-8; convert the file: iconv -f latin1 -t utf-8")
+            continue
         try:
-            found = database.parse_string(macros + entry, "bibtex").entries
+            found = _parsed(entry, macros)
         except Exception as error:  # pybtex raises several kinds, none with a common root that it documents
-            yield Refused(f"{path}:{line}", f"the entry is not valid BibTeX: {error}")
+            yield Refused(f"{path}:{line}", f"the entry is not valid BibTeX: {' '.join(str(error).split())}")
             continue
         if not found:
             yield Refused(f"{path}:{line}", "the entry is not valid BibTeX: it has no closing brace or no key")
@@ -40,12 +42,25 @@ def read(path: Path) -> Found:
             yield _document(str(key), one, f"{path}:{line}")
 
 
+def _parsed(entry: str, macros: str) -> Any:
+    """The entries of a piece of a file. An abbreviation that nobody has defined, as of a journal, stands for itself."""
+    parse = need("pybtex.database", "ingest", "BibTeX").parse_string
+    while True:
+        try:
+            return parse(macros + entry, "bibtex").entries
+        except Exception as error:
+            unknown = re.search(r"undefined string .*: ([^\s{}\"]+)$", str(error))
+            if unknown is None:
+                raise
+            macros += f'@string{{{unknown[1]} = "{unknown[1]}"}}\n'
+
+
 def _document(key: str, entry: Any, place: str) -> Document | Refused:
     fields = {name.lower(): _plain(value) for name, value in entry.fields.items()}
     title, text = fields.get("title", ""), fields.get("abstract", "") or fields.get("title", "")
     if not text:
         return Refused(place, f"the entry {key!r} has neither a title nor an abstract")
-    authors = tuple(_plain(str(_ordered(person))) for person in entry.persons.get("author", ()))
+    authors = tuple(name for one in entry.persons.get("author", ()) if (name := _plain(_ordered(one))) not in ("", "others"))
     url = fields.get("url") or (f"https://doi.org/{fields['doi']}" if fields.get("doi") else "")
     tags = tuple(word.strip() for word in re.split(r"[;,]", fields.get("keywords", "")) if word.strip())
     rest = {name: value for name, value in fields.items() if name not in _TAKEN} | {"type": entry.type}
@@ -62,7 +77,7 @@ def _plain(text: str) -> str:
     """Without braces and LaTeX commands."""
     rich = need("pybtex.richtext", "ingest", "BibTeX")
     try:
-        text = str(rich.Text.from_latex(text))
+        text = str(rich.Text.from_latex(re.sub(r"(?<!\\)%", r"\%", text)))  # a per cent sign begins no comment in a field
     except Exception:  # unbalanced braces and the like stay as they are
         text = re.sub(r"[{}]", "", text)
     return re.sub(r"\s+", " ", text).strip()

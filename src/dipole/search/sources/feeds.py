@@ -17,6 +17,10 @@ from dipole.search.documents import Document
 from dipole.search.sources.names import content_id
 from dipole.search.sources.refused import Found, Refused
 
+_TAG = re.compile(  # as HTML writes it; in "x<y and z>w" there is none
+    r"""<!--.*?-->|</?(?:[abipqsu]|[a-z][a-z0-9:]+)(?:\s+[a-z_:][\w:.-]*\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))*\s*/?>""",
+    re.IGNORECASE | re.DOTALL,
+)
 _ARXIV = re.compile(r"arxiv\.org/abs/([^\s]+?)(v\d+)?$", re.IGNORECASE)
 
 
@@ -56,7 +60,11 @@ def _feed(raw: bytes, path: Path) -> Found:
         tags = tuple(dict.fromkeys(t["term"] for t in entry.get("tags", []) if t.get("term")))
         more = {"arxiv": arxiv[1]} if arxiv else {}
         more |= {name: entry[key] for name, key in (("comment", "arxiv_comment"), ("doi", "arxiv_doi")) if entry.get(key)}
-        day = datetime.date(*when[:3]) if when else None
+        try:
+            day = datetime.date(*when[:3]) if when else None
+        except ValueError:  # the year 0 and others that no calendar has
+            day = None
+        link = link if "://" in link else ""  # without one, feedparser gives the id
         yield Document(arxiv[1] if arxiv else own or content_id(title, text), text, more, title, authors, day, link, 0, tags)
 
 
@@ -79,7 +87,9 @@ def _oai(root: Any, path: Path) -> Found:
         authors = tuple(" ".join(w for w in (_text(a, "forenames"), _text(a, "keyname")) if w) for a in _all(body, "author"))
         authors = authors or tuple(plain(e.text or "") for e in _all(body, "creator"))
         created = _text(body, "created") or _text(body, "date")
-        tags = tuple((_text(body, "categories") or " ".join(plain(e.text or "") for e in _all(body, "subject"))).split())
+        tags = tuple(_text(body, "categories").split()) or tuple(
+            dict.fromkeys(plain(e.text or "") for e in _all(body, "subject") if e.text)
+        )
         address = f"https://arxiv.org/abs/{id}" if texts["id"] else next((i for i in texts["identifier"] if i.startswith("http")), "")
         try:
             day = datetime.date.fromisoformat(created[:10]) if created else None
@@ -103,7 +113,7 @@ def _opml(root: Any, path: Path) -> Found:
 
 def plain(text: str) -> str:
     """Without markup, entities and repeated white space."""
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", text))).strip()
+    return re.sub(r"\s+", " ", html.unescape(_TAG.sub(" ", text))).strip()
 
 
 def _local(tag: str) -> str:

@@ -25,8 +25,8 @@ from dipole.search.documents import Document
 from dipole.search.sources.names import content_id
 from dipole.search.sources.refused import Found, Refused
 
-_AUTHORS = re.compile(r"(\d+)\s+authors?", re.IGNORECASE)
-_VOTES = re.compile(r"(?:up)?votes?:?\s*(\d+)|[▲△⬆👍]\s*(\d+)|(\d+)\s*(?:up)?(?:votes?|points?|likes?|stars?)", re.IGNORECASE)
+_AUTHORS = re.compile(r"(\d{1,9})\s+authors?", re.IGNORECASE)
+_VOTES = re.compile(r"(?:up)?votes?:?\s*(\d{1,9})|[▲△⬆👍]\s*(\d{1,9})|(\d{1,9})\s*(?:up)?(?:votes?|points?|likes?|stars?)", re.IGNORECASE)
 _DATES = ("%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y", "%Y-%m-%d", "%Y/%m/%d", "%b %d %Y", "%B %d %Y")
 _DATED = re.compile(r"(?:published|submitted|posted|updated|date)?(?:\s+on)?:?\s*(.+)", re.IGNORECASE)
 _BETWEEN = re.compile(r"\s*[·•|\u2013\u2014]\s*|\s{3,}|\t")
@@ -73,8 +73,9 @@ def facts_of(line: str) -> _Facts:
 
 
 def looks_like_one(text: str) -> bool:
-    """Whether a plain text has lines of facts about papers: at least two that say how many authors, a date or votes."""
-    return sum(bool(facts_of(line)) for line in text.splitlines() if line.strip()) >= 2
+    """Whether a plain text has lines of facts about papers: at least two, and not dates alone, which diaries have too."""
+    found = [facts for line in text.splitlines() if line.strip() and (facts := facts_of(line))]
+    return len(found) >= 2 and any((facts.authors, facts.votes) != (None, None) for facts in found)
 
 
 def read(path: Path) -> Found:
