@@ -14,6 +14,7 @@ FOLDER = ROOT / "src" / "dipole" / "diagnostics"
 # Module -> heading, in the order of the page. A module that is not here fails the generation, so that none is forgotten.
 ORDER = {
     "geometry": "Where vectors lie",
+    "dense": "Vectors of places",
     "cosines": "Pairs beside strangers",
     "spectrum": "How many directions are used",
     "isotropy": "Whether all directions are used alike",

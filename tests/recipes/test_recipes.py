@@ -99,7 +99,7 @@ def test_it_is_checked_built_and_stepped(name: str, variant: str, tmp_path: Path
     spec = load(name, variant)
     check(spec, complete=False)
     data = tmp_path / "rows.jsonl"
-    one = {"anchor": "a {} b", "positive": "b {} a", "negative": "c {}", "context": "d {}"}
+    one = {"anchor": "a {} b", "positive": "b {} a", "negative": "c {}", "context": "d {}", "before": "e {}", "neutral": "f {}"}
     rows = [{**{k: v.format(i) for k, v in one.items()}, "label": i % 3, "score": float(i % 4 + 1), "community": i // 4} for i in range(24)]
     data.write_text("".join(json.dumps(r) + "\n" for r in rows))
     step = {"batch_size": 8, "micro_batch_size": 4, "max_steps": 2}

@@ -8,15 +8,21 @@ from typing import Any
 import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
+from torch.nn.functional import normalize
 
 from dipole.assembly.build import build
 from dipole.assembly.small import small
 from dipole.assembly.spec import load
+from dipole.core.scores import Dot
+from dipole.losses import AlignUniform, InfoNCE
 from dipole.modality.image.rows.digits import Digits
+from dipole.modality.points.rows.shapes import Shapes
+from dipole.regularizers import Chamfer, MaskedAgreement
 from dipole.regularizers.star_convex import warped
 from dipole.train.ranks import objective_of
 from dipole.train.recipe import Recipe
 from dipole.train.run import train
+from dipole.views.changes import Changes
 
 
 def recipe_of(name: str, seed: int, **changes: Any) -> Recipe:
@@ -129,3 +135,63 @@ def test_star_convexity_widens_the_basin_from_which_a_warp_is_found(seed: int, t
         train(recipe, tmp_path / str(penalty), show=False)
         found.append(found_from(recipe, 0.4))
     assert found[0] > 0.8 and found[0] > found[1] + 0.12, found
+
+
+def told_of(recipe: Recipe) -> tuple[float, float, float]:
+    """How differently hidden parts are told in two views of test clouds, their Chamfer distance, and the spread of their tokens."""
+    encoder: Any = recipe.encoder
+    items = [row["anchor"] for row in Shapes(count=100, points=64, seed=1)]
+    encoder.train()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        views = {side: encoder(encoder.prepare(items, side)) for side in ("queries", "keys")}
+    hidden = views["queries"].tokens[views["queries"].meta["masked"]]
+    return float(MaskedAgreement().over_encoded(views)), float(Chamfer().over_encoded(views)), float(hidden.std(0).mean())
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_reconstruction_keeps_the_agreement_of_hidden_parts_from_collapse(seed: int, tmp_path: Path) -> None:
+    """arXiv:2407.05862: nothing repels; reconstruction does not suffer, agreement does not come by itself, and alone it collapses."""
+    terms = [{"use": "chamfer", "weight": 10.0}, {"use": "masked_agreement"}]
+    found = {}
+    for name, given in (("both", terms), ("chamfer", terms[:1]), ("agreement", terms[1:])):
+        recipe = recipe_of("point-cmae", seed, regularizers=given)
+        train(recipe, tmp_path / name, show=False)
+        found[name] = told_of(recipe)
+    apart, distance, spread = found["both"]
+    assert apart < 0.1 < 0.5 < found["chamfer"][0]
+    assert distance < 1.1 * found["chamfer"][1] < 0.5 * found["agreement"][1]
+    assert spread > 1.5 * found["agreement"][2]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_contrasted_edits_leak_less_into_other_attributes(seed: int) -> None:
+    """arXiv:2406.04413, embeddings only: a linear generator under a frozen linear image encoder, attributes whose texts share a part."""
+    gen = torch.Generator().manual_seed(seed)
+    encoder = torch.randn(12, 24, generator=gen) / 12**0.5
+    texts = normalize(torch.eye(24)[:6] + torch.eye(24)[6], dim=1)  # any two have a cosine of a half
+    neutral, views = torch.randn(24, generator=gen), Changes()
+    leaks = []
+    for contrast in (False, True):
+        edits = (0.1 * torch.randn(6, 12, generator=torch.Generator().manual_seed(seed))).requires_grad_()
+        optimizer = torch.optim.Adam([edits], lr=0.02)
+        for _ in range(200):
+            which = torch.randint(6, (24,), generator=gen)
+            latents = torch.randn(24, 12, generator=gen)
+            sides = {
+                "queries": (latents + edits[which]) @ encoder,
+                "before": latents @ encoder,
+                "keys": neutral + texts[which],
+                "neutral": neutral.expand(24, -1),
+            }
+            pairs = views.pairs(sides, {"keys.id": which}, Dot())
+            loss = AlignUniform(uniform_weight=0.0)(pairs) / 2
+            if contrast:
+                loss = loss + InfoNCE(temperature=0.1)(pairs)
+            optimizer.zero_grad()
+            loss.mean().backward()
+            optimizer.step()
+        cosines = normalize(edits.detach() @ encoder, dim=1) @ texts.T
+        assert torch.equal(cosines.argmax(1), torch.arange(6))
+        leaks.append(float(cosines[~torch.eye(6, dtype=torch.bool)].mean()))
+    assert leaks[1] < leaks[0] - 0.1, leaks

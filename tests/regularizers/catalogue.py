@@ -15,6 +15,7 @@ from dipole.core.vectors import wide
 from dipole.regularizers import (
     Anisotropy,
     AttributeAlignment,
+    Chamfer,
     Communities,
     Covariance,
     CrossCorrelation,
@@ -24,6 +25,7 @@ from dipole.regularizers import (
     FlowPrior,
     Fusion,
     JointEntropy,
+    MaskedAgreement,
     MeanEntropy,
     Salient,
     StarConvex,
@@ -41,6 +43,8 @@ def told(vectors):
     more = (vectors.double() @ turn).sin().to(wide(vectors).dtype)
     linked = torch.zeros(len(vectors), 1, dtype=torch.int64)
     seen = {"map": more.unflatten(1, (3, 3)), "warp": more.detach()[:, :2].sign() / 8}
+    hidden = {"masked": more.detach()[:, :3] > -0.9, "predicted": more.view(-1, 3, 1, 3), "points": more.detach().sign().view(-1, 3, 1, 3)}
+    seen |= hidden
     return more[:, :5], {"frozen": more, "salient": more[:, 5:8], "attribute": more[:, 8], "neighbours": linked, **seen}
 
 
@@ -110,6 +114,7 @@ ALONE = {"test_a_single_item_is_refused": "a mean over items, each judged alone,
 REGULARIZERS: dict[str, Case] = {
     "anisotropy": Case(lambda d: Anisotropy()),
     "attribute_alignment": Case(lambda d: AttributeAlignment(width=0.5)),
+    "chamfer": Case(lambda d: Chamfer(), ALONE),
     "communities": Case(lambda d: later(Communities(communities=3, dimension=d, nearness=0.1)), HELD),
     "communities, gaussian": Case(
         lambda d: later(Communities(communities=3, dimension=d, nearness=0.1, gaussian=True, temperature=2.0)), HELD
@@ -126,6 +131,8 @@ REGULARIZERS: dict[str, Case] = {
         {"test_the_order_of_items_does_not_matter": "negatives are drawn by chance, which falls on places, not on items"},
     ),
     "joint_entropy": Case(lambda d: JointEntropy(width=1.5)),
+    "masked_agreement": Case(lambda d: MaskedAgreement(), ALONE),
+    "masked_agreement, all parts": Case(lambda d: MaskedAgreement(all_parts=True), ALONE),
     "mean_entropy": Case(lambda d: MeanEntropy()),
     "salient": Case(lambda d: Salient(background=0.5)),
     "star_convex": Case(lambda d: StarConvex(noise=0.5), {**ALONE, **FLOWING}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,9 @@ from dipole.core.pairs import Pairs
 from dipole.core.protocols import Batch, Views
 from dipole.core.relations import copies
 from dipole.core.scores import Dot
+from dipole.losses import InfoNCE
 from dipole.views.aligned import Aligned
+from dipole.views.changes import Changes
 from dipole.views.class_pairs import ClassPairs
 from dipole.views.grouped import Grouped
 from dipole.views.ids import content_ids
@@ -200,3 +203,23 @@ def test_equal_numbers_are_positive_and_numbers_come_along() -> None:
     for age in (True, "3", float("nan")):
         with pytest.raises(DataError, match="age of row 0 of the batch must be a finite number"):
             Numbered(number="age")([{"anchor": "a", "age": age}])
+
+
+def test_changes_are_differences_and_the_same_change_is_no_negative() -> None:
+    views = Changes()
+    rows = [{"anchor": f"after {i}", "before": f"before {i}", "positive": said, "neutral": "a face"} for i, said in enumerate("aba")]
+    batch = views(rows)
+    assert list(batch.items) == ["queries", "before", "keys", "neutral"]
+    sides = {side: torch.randn(3, 4) for side in batch.items}
+    pairs = views.pairs(sides, batch.meta, Dot())
+    assert matrix(pairs) == ["+. ", ".+.", " .+"]
+    moved = {side: vectors + (5.0 if side in ("queries", "before") else 0.0) for side, vectors in sides.items()}
+    for mine, theirs in ((pairs.queries, views.pairs(moved, batch.meta, Dot()).queries), (pairs.keys, pairs.keys)):
+        torch.testing.assert_close(mine, theirs)
+    assert isinstance(pairs.queries, torch.Tensor)
+    want = torch.cosine_similarity(sides["queries"] - sides["before"], sides["keys"] - sides["neutral"])
+    torch.testing.assert_close(pairs.positive_scores(), want)
+    ideal = torch.eye(4)  # edits that are what is said, attributes orthogonal: log(1 + (n - 1) exp(-1 / t))
+    given = {"queries": ideal + 2, "before": torch.full((4, 4), 2.0), "keys": ideal, "neutral": torch.zeros(4, 4)}
+    found = InfoNCE(temperature=0.5)(views.pairs(given, {"keys.id": torch.arange(4)}, Dot()))
+    torch.testing.assert_close(found, torch.full((4,), math.log(1 + 3 * math.exp(-2))))

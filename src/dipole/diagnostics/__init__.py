@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from dipole.diagnostics.cosines import cosine_gap as cosine_gap
     from dipole.diagnostics.cosines import similarities as similarities
     from dipole.diagnostics.cosines import token_isotropy as token_isotropy
+    from dipole.diagnostics.dense import dense_alignment as dense_alignment
+    from dipole.diagnostics.dense import dense_uniformity as dense_uniformity
+    from dipole.diagnostics.dense import nearest_places as nearest_places
+    from dipole.diagnostics.dense import places_of_crops as places_of_crops
     from dipole.diagnostics.estimate import Estimate as Estimate
     from dipole.diagnostics.gap import modality_gap as modality_gap
     from dipole.diagnostics.gap import modality_separability as modality_separability
@@ -75,6 +79,8 @@ HOMES = {
     "concentration_cost": "augmentation",
     "concept_depth": "layers",
     "cosine_gap": "cosines",
+    "dense_alignment": "dense",
+    "dense_uniformity": "dense",
     "eci": "negatives",
     "eci_of_scores": "negatives",
     "effective_rank": "spectrum",
@@ -98,12 +104,14 @@ HOMES = {
     "modality_gap": "gap",
     "modality_separability": "gap",
     "mutual_neighbours": "models",
+    "nearest_places": "dense",
     "neural_collapse": "collapse",
     "occurrences": "hubs",
     "offset_parallelism": "analogies",
     "overlap_bias": "surface",
     "pairing_consistency": "analogies",
     "partition_isotropy": "isotropy",
+    "places_of_crops": "dense",
     "rank_peak": "spectrum",
     "separability": "gap",
     "sigma_delta": "augmentation",

@@ -3,6 +3,7 @@
 # Written by docs/generate.py from the modules there are.
 from dipole.regularizers.anisotropy import Anisotropy
 from dipole.regularizers.attribute_alignment import AttributeAlignment
+from dipole.regularizers.chamfer import Chamfer
 from dipole.regularizers.communities import Communities
 from dipole.regularizers.covariance import Covariance
 from dipole.regularizers.cross_correlation import CrossCorrelation
@@ -12,6 +13,7 @@ from dipole.regularizers.fine_grained import FineGrained
 from dipole.regularizers.flow_prior import FlowPrior
 from dipole.regularizers.fusion import Fusion
 from dipole.regularizers.joint_entropy import JointEntropy
+from dipole.regularizers.masked_agreement import MaskedAgreement
 from dipole.regularizers.mean_entropy import MeanEntropy
 from dipole.regularizers.salient import Salient
 from dipole.regularizers.star_convex import StarConvex
@@ -22,6 +24,7 @@ from dipole.regularizers.voted_pairs import VotedPairs
 __all__ = [
     "Anisotropy",
     "AttributeAlignment",
+    "Chamfer",
     "Communities",
     "Covariance",
     "CrossCorrelation",
@@ -31,6 +34,7 @@ __all__ = [
     "FlowPrior",
     "Fusion",
     "JointEntropy",
+    "MaskedAgreement",
     "MeanEntropy",
     "Salient",
     "StarConvex",
