@@ -33,10 +33,18 @@ def test_solids_have_their_points_on_their_surface() -> None:
 
 def test_farthest_points_and_their_nearest() -> None:
     line = torch.tensor([[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [10, 0, 0]])
-    assert farthest(line, 3).tolist() == [3, 0, 2]
+    assert farthest(line[None], torch.ones(1, 4, dtype=torch.bool), 3).tolist() == [[3, 0, 2]]
     inputs = small(groups=2, group_size=2, ratio=0.5).prepare([line])
     assert inputs["centres"][0].tolist() == [[10, 0, 0], [0, 0, 0]]
     assert inputs["points"][0].tolist() == [[[0, 0, 0], [-8, 0, 0]], [[0, 0, 0], [1, 0, 0]]]
+
+
+def test_a_cloud_is_cut_alike_beside_a_longer_one() -> None:
+    short, long = (torch.randn(n, 3, generator=torch.Generator().manual_seed(n)) + 5 for n in (9, 30))
+    encoder = small().eval()
+    alone, beside = encoder.prepare([short]), encoder.prepare([short, long])
+    for name in ("centres", "points"):
+        assert torch.equal(alone[name][0], beside[name][0])
 
 
 def test_tokens_come_back_to_their_places() -> None:

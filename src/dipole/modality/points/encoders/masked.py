@@ -19,6 +19,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 from torch.nn.functional import normalize
+from torch.nn.utils.rnn import pad_sequence
 
 from dipole.core.encoded import Encoded
 from dipole.core.errors import DataError, ParameterError
@@ -61,24 +62,26 @@ class Masked(nn.Module):
 
     def prepare(self, items: Sequence[Any], side: str = "queries") -> Mapping[str, torch.Tensor]:
         """``centres`` (B, G, 3), ``points`` (B, G, S, 3), ``decoder`` (B,), and in training ``order`` (B, G): visible groups first."""
-        cut = [self._cut(item, f"points.masked: item {place} of {side}") for place, item in enumerate(items)]
-        found = {
-            "centres": torch.stack([centres for centres, _ in cut]) if cut else torch.zeros(0, self.groups, 3),
-            "points": torch.stack([groups for _, groups in cut]) if cut else torch.zeros(0, self.groups, self.group_size, 3),
-            "decoder": torch.full((len(items),), int(side == "keys")),
-        }
+        clouds = [self._checked(item, f"points.masked: item {place} of {side}") for place, item in enumerate(items)]
+        centres, points = self._cut(clouds) if clouds else (torch.zeros(0, self.groups, 3), torch.zeros(0, self.groups, self.group_size, 3))
+        found = {"centres": centres, "points": points, "decoder": torch.full((len(items),), int(side == "keys"))}
         return {**found, "order": torch.rand(len(items), self.groups).argsort(1)} if self.training else found
 
-    def _cut(self, item: Any, place: str) -> tuple[torch.Tensor, torch.Tensor]:
+    def _checked(self, item: Any, place: str) -> torch.Tensor:
         if not isinstance(item, torch.Tensor) or item.dim() != 2 or item.shape[1] != 3 or len(item) < max(self.groups, self.group_size):
             rule = f"{place}: must be a tensor (points, 3) of at least {max(self.groups, self.group_size)} points"
             raise DataError(rule, value=tuple(item.shape) if isinstance(item, torch.Tensor) else item)
-        cloud = item.float()
-        if not bool(cloud.isfinite().all()):
+        if not bool(item.isfinite().all()):
             raise DataError(f"{place}: coordinates must be finite numbers")
-        centres = cloud[farthest(cloud, self.groups)]
-        near = torch.cdist(centres, cloud).topk(self.group_size, largest=False).indices
-        return centres, cloud[near] - centres[:, None]
+        return item.float()
+
+    def _cut(self, clouds: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Centres (B, G, 3), and the points about each less the centre (B, G, S, 3)."""
+        padded = pad_sequence(list(clouds), batch_first=True)  # (B, N, 3)
+        real = torch.arange(padded.shape[1]) < torch.tensor([len(cloud) for cloud in clouds])[:, None]
+        centres = pick(padded, farthest(padded, real, self.groups))
+        near = torch.cdist(centres, padded).masked_fill(~real[:, None], torch.inf).topk(self.group_size, largest=False).indices
+        return centres, pick(padded, near.flatten(1)).unflatten(1, (self.groups, self.group_size)) - centres[:, :, None]
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> Encoded:
         """The vectors of prepared inputs, which are all of one side."""
@@ -119,18 +122,27 @@ class Masked(nn.Module):
         return cast(Masked, weights.load(cls, folder, "masked.safetensors", "points.masked"))
 
 
-def farthest(cloud: torch.Tensor, count: int) -> torch.Tensor:
-    """(count,) int64: the point farthest from the mean, then always the one farthest from all chosen."""
-    chosen = [int((cloud - cloud.mean(0)).square().sum(1).argmax())]
-    least = torch.full((len(cloud),), torch.inf)
+def farthest(clouds: torch.Tensor, real: torch.Tensor, count: int) -> torch.Tensor:
+    """(B, count) int64: the point farthest from the mean, then always the one farthest from all chosen.
+
+    ``clouds`` (B, N, 3), ``real`` (B, N): which of the rows are points.
+    """
+    mean = (clouds * real[..., None]).sum(1, keepdim=True) / real.sum(1)[:, None, None]
+    chosen = [_most((clouds - mean).square().sum(2), real)]
+    least = torch.full(real.shape, torch.inf)
     for _ in range(count - 1):
-        least = torch.minimum(least, (cloud - cloud[chosen[-1]]).square().sum(1))
-        chosen.append(int(least.argmax()))
-    return torch.tensor(chosen)
+        least = torch.minimum(least, (clouds - pick(clouds, chosen[-1])).square().sum(2))
+        chosen.append(_most(least, real))
+    return torch.cat(chosen, 1)
+
+
+def _most(values: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """(B, 1): where among the real ones each row is largest."""
+    return values.masked_fill(~real, -torch.inf).argmax(1, keepdim=True)
 
 
 def pick(tokens: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
-    """(B, K, w): of each cloud's tokens (B, G, w) those at ``order`` (B, K)."""
+    """(B, K, w): of each row's vectors (B, G, w) those at ``order`` (B, K)."""
     return tokens.gather(1, order[..., None].expand(-1, -1, tokens.shape[2]))
 
 
