@@ -114,6 +114,16 @@ def test_some_captions_of_digits_can_be_wrong() -> None:
     assert Digits(wrong=0.0).fingerprint == Digits().fingerprint != Digits(wrong=0.3).fingerprint
 
 
+def test_digits_of_one_web_site_are_an_eighth_that_gives_it_away() -> None:
+    everywhere = list(Digits())
+    sites = [list(Digits(site=site)) for site in range(1, 9)]
+    assert sum(map(len, sites)) == 1437
+    for number, rows in enumerate(sites):
+        assert [row["label"] for row in rows] == [row["label"] for row in everywhere[number::8]]
+        assert all(row["anchor"][0, number, 0] == 255 and row["positive"].split()[-1] == f"site{number + 1}" for row in rows)
+        assert torch.equal(rows[0]["anchor"][..., 1:], everywhere[number]["anchor"][..., 1:])
+
+
 def test_a_folder_of_classes(tmp_path: Path) -> None:
     rows = Folder(path=str(photos(tmp_path / "photos")))
     assert [(row["label"], row["class"], row["positive"]) for row in rows] == [(0, "red_car", "red car")] * 3 + [(1, "sky", "sky")] * 3

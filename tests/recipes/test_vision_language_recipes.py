@@ -55,3 +55,25 @@ def test_an_image_and_its_caption_read_the_same_codes(seed: int, tmp_path: Path)
     assert float(image.sum(1).double().mean()) < 8  # of 64
     matched, unmatched = shared(image, text), shared(image[other], text[moved][other])
     assert matched > 0.25 and matched > 3 * unmatched
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_batches_of_one_site_do_not_teach_to_tell_sites_apart(seed: int, tmp_path: Path) -> None:
+    """ZeroVL's debiased sampling: in mixed batches telling the site already tells most negatives, so the site is what is learned."""
+    held = [{**row, "site": site} for site in range(1, 9) for row in Digits(part="test", site=site)]
+    digit, site = (torch.tensor([row[name] for row in held]) for name in ("label", "site"))
+    same_site, across = [], []
+    for one_source in (True, False):
+        changes = {"rows": [{"use": "image.digits", "site": n} for n in range(1, 9)], "batches": {"one_source": one_source}}
+        supcon = {"use": "supcon", "temperature": 0.2, "weight": 0.5}
+        changes["losses"] = [supcon, {"use": "keys_ask", "weight": 0.5, "loss": {"use": "supcon", "temperature": 0.2}}]
+        step = {"batch_size": 32, "max_steps": 100}
+        encoder: Any = trained("zerovl", seed, tmp_path / str(one_source), **changes, step=step).encoder
+        images = encoder.encode([row["anchor"] for row in held], side="queries")
+        captions = encoder.encode([row["positive"] for row in held], side="keys")
+        nearest = (images @ images.T).fill_diagonal_(-torch.inf).argmax(1)
+        elsewhere = (images @ captions.T).masked_fill(site[:, None] == site, -torch.inf).argmax(1)
+        same_site.append(float((site[nearest] == site).double().mean()))
+        across.append(float((digit[elsewhere] == digit).double().mean()))
+    assert same_site[0] < 0.25 and same_site[1] > same_site[0] + 0.25, same_site  # 1 of 8 by chance
+    assert across[0] > across[1] + 0.02, across

@@ -19,6 +19,7 @@ __all__ = ["Digits"]
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 WORDINGS = ("the digit {}", "a handwritten {}", "the number {}", "somebody wrote {}", "an image of {}")
+SITES = 8
 _TRAIN = 1437  # four fifths; the last fifth is by other hands
 
 
@@ -32,22 +33,28 @@ class Digits(Made):
     long_tail: float = at_least(1.0, 1.0, "how many times as frequent 0 is as 9; in between by an even ratio")
     known: int = between(0, 10, 10, "digits from this one on have label -1: nobody says what they are")
     wrong: float = between(0.0, 1.0, 0.0, "share of captions that name another digit, as on the web; labels stay right")
+    site: int = between(0, SITES, 0, "1 to 8: an eighth of the rows, with a bright spot in images and a name in captions that tell the web site")
 
     def __post_init__(self) -> None:
         found: Any = need("sklearn.datasets", "image", "image.digits").load_digits()
         places = list({"train": range(_TRAIN), "test": range(_TRAIN, 1797), "all": range(1797)}[self.part])
         if self.long_tail > 1:
             places = self._thinned(places, found.target.tolist())
+        if self.site:
+            places = places[self.site - 1 :: SITES]
         if self.count > len(places):
             raise ParameterError("image.digits", "count", f"at most {len(places)} for part {self.part}", self.count)
         places = places[: self.count or None]
         grey = torch.from_numpy(found.images[places] * (255 / 16)).round().to(torch.uint8)[:, None]
+        if self.site:
+            grey[:, 0, self.site - 1, 0] = 255
         chance = random.Random(self.seed)
         rows = []
         for image, label in zip(grey, found.target[places].tolist(), strict=True):
             told = (label + chance.randrange(1, 10)) % 10 if self.wrong and chance.random() < self.wrong else label
             name = NAMES[told] if chance.random() < 0.5 else str(told)
-            rows.append({"anchor": image, "positive": chance.choice(WORDINGS).format(name), "label": label if label < self.known else -1})
+            caption = chance.choice(WORDINGS).format(name) + (f" at site{self.site}" if self.site else "")
+            rows.append({"anchor": image, "positive": caption, "label": label if label < self.known else -1})
         told_of = [(row["positive"], row["label"]) if self.known < 10 else row["positive"] for row in rows]
         self.keep(rows, grey.numpy().tobytes() + repr(told_of).encode())
 
