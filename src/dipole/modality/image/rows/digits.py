@@ -33,7 +33,9 @@ class Digits(Made):
     long_tail: float = at_least(1.0, 1.0, "how many times as frequent 0 is as 9; in between by an even ratio")
     known: int = between(0, 10, 10, "digits from this one on have label -1: nobody says what they are")
     wrong: float = between(0.0, 1.0, 0.0, "share of captions that name another digit, as on the web; labels stay right")
-    site: int = between(0, SITES, 0, "1 to 8: an eighth of the rows, with a bright spot in images and a name in captions that tell the web site")
+    site: int = between(
+        0, SITES, 0, "1 to 8: an eighth of the rows, with a bright spot in images and a name in captions that tell the web site"
+    )
 
     def __post_init__(self) -> None:
         found: Any = need("sklearn.datasets", "image", "image.digits").load_digits()
