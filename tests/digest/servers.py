@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import email
 import email.policy
 import hashlib
+import socket
 import ssl
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -80,6 +84,60 @@ def start(inbox: Inbox, port: int = 0, **options: Any) -> Running:
     made = controller.Controller(inbox, hostname="127.0.0.1", port=port, **options)
     made.start()
     return Running(inbox, port, made.stop)
+
+
+class Curt:
+    """A server that takes everything but this: at ``step`` (RCPT, RCPT address, DATA, BODY) it says ``reply``, if anything,
+    after ``wait`` seconds, and hangs up.
+    """
+
+    def __init__(self, step: str, reply: str, wait: float = 0.0, hang_up: bool = True) -> None:
+        self.step, self.reply, self.wait, self.hang_up = step, reply, wait, hang_up
+        self.connections = 0
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+
+    def __enter__(self) -> Curt:
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with contextlib.suppress(OSError):  # wakes accept
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                line, _ = self._listening.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._talk, args=(line,), daemon=True).start()
+
+    def _talk(self, line: socket.socket) -> None:
+        with line, line.makefile("rwb", buffering=0) as said, contextlib.suppress(OSError):
+            said.write(b"220 curt\r\n")
+            under_way = False
+            while line_said := said.readline().decode().strip():
+                command, answer = line_said[:4].upper(), "250 OK"
+                step = f"RCPT {line_said.partition('<')[2].rstrip('>')}" if command == "RCPT" else command
+                if command == "DATA" and self.step != "DATA":
+                    said.write(b"354 go on\r\n")
+                    while said.readline() not in (b".\r\n", b""):
+                        pass
+                    step, under_way = "BODY", False
+                elif command == "MAIL":
+                    answer, under_way = ("503 nested", True) if under_way else ("250 OK", True)
+                elif command == "RSET":
+                    under_way = False
+                if self.step and step.startswith(self.step):
+                    time.sleep(self.wait)
+                    said.write(f"{self.reply}\r\n".encode() if self.reply else b"")
+                    if self.hang_up:
+                        return
+                else:
+                    said.write(f"{answer}\r\n".encode())
 
 
 @pytest.fixture

@@ -6,15 +6,19 @@ import email
 import email.policy
 import json
 import sqlite3
+from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from dipole.cli.main import main
+from dipole.digest import postman as postmen
 from dipole.digest import spool, store
 from dipole.digest.office import Office
 from dipole.digest.postman import Postman
+from dipole.digest.smtp import Mailer
 from dipole.search.collection import Collection
 from tests.digest.servers import Running, Topics, about
 from tests.digest.test_run import ids
@@ -165,7 +169,7 @@ def test_a_confirmation_that_was_put_off_comes_later_and_once(mailed: Path, mail
     office = Office.open(mailed)
     office.desk.ask("ada@example.org", "cats")
     office.desk.ask("eve@example.org", "cats")
-    mail_server.inbox.answers = ["RCPT 450 later"] * 4 + ["RCPT 550 nobody"]
+    mail_server.inbox.answers = ["RCPT 450 later", "RCPT 550 nobody"]
     assert office.flush() == (0, 1)
     assert office.flush() == (0, 1)  # not due yet
     monkeypatch.setattr(store, "now", lambda now=store.now: now() + 61)
@@ -178,6 +182,53 @@ def test_of_two_flushes_at_once_one_sends(mailed: Path, mail_server: Running) ->
     office.desk.ask("ada@example.org")
     mail_server.inbox.accepted = lambda: office.flush() and None  # while the mail is in hand
     assert office.flush() == (1, 0) and len(mail_server.inbox.taken) == 1
+
+
+@pytest.mark.parametrize("step", ["nothing left", "body left"])
+def test_a_confirmation_that_a_process_died_over(step: str, mailed: Path, mail_server: Running) -> None:
+    """Before its body leaves it waits on, after that it is not sent again. A server that is stopped while it waits dies so, too."""
+    office = Office.open(mailed)
+    office.desk.ask("ada@example.org")
+
+    class Killed(BaseException): ...
+
+    class Dying:
+        def send(self, message: object, to: str, leaving: Callable[[], bool], back: object) -> None:
+            if step == "body left":
+                assert leaving()
+            raise Killed
+
+    with pytest.raises(Killed):
+        spool.flush(office.store, office.settings, office.links, cast(Mailer, Dying()))
+    assert office.flush() == ((1, 0) if step == "nothing left" else (0, 0))
+
+
+def test_a_server_that_is_down_for_long_costs_no_confirmation(mailed: Path, mail_server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = mailed / "state" / "mail.toml"
+    said = path.read_text()
+    path.write_text(said.replace(str(mail_server.port), str(free_port())) + "\nretries = 0")
+    office, now = Office.open(mailed), store.now
+    office.desk.ask("ada@example.org")
+    for hour in range(24):
+        monkeypatch.setattr(store, "now", lambda hour=hour: now() + 3600 * hour)
+        assert office.flush() == (0, 1)
+    path.write_text(said)
+    assert Office.open(mailed).flush() == (1, 0)
+
+
+def test_the_postman_outlives_a_fault(mailed: Path, mail_server: Running, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    faults = [RuntimeError("out of something")]
+    real = spool.flush
+    monkeypatch.setattr(spool, "flush", lambda *given: (_ for _ in ()).throw(faults.pop()) if faults else real(*given))
+    monkeypatch.setattr(postmen, "_AGAIN", 0.05)
+    office = Office.open(mailed)
+    office.desk.ask("ada@example.org")
+    postman = Postman(office)
+    postman.nudge()
+    if (thread := postman._thread) is not None:
+        thread.join(30)
+    assert len(mail_server.inbox.taken) == 1 and "out of something" in caplog.text
+    postman.close()
 
 
 def test_who_is_subscribed_already_is_told_so(mailed: Path, mail_server: Running) -> None:

@@ -16,17 +16,18 @@ from typing import Any
 
 import pytest
 
+from dipole.core.errors import UsageError
 from dipole.digest import arrivals, ledger
 from dipole.digest.ledger import BusyError
 from dipole.digest.links import Links
-from dipole.digest.run import Report, Source, open_collections, run
+from dipole.digest.run import Report, Source, run
 from dipole.digest.settings import MailSettings
 from dipole.digest.signup import Signup
 from dipole.digest.smtp import Mailer, TransportError
 from dipole.digest.store import ACTIVE, SUSPENDED, Store
 from dipole.search.collection import Collection
 from dipole.search.documents import Document
-from tests.digest.servers import OLD, Running, Topics, about, load
+from tests.digest.servers import OLD, Curt, Running, Topics, about, load
 from tests.ports import free_port
 
 pytest.importorskip("lancedb")
@@ -56,7 +57,7 @@ class Desk:
         self.open().append(documents, Topics())
 
     def run(self, day: datetime.date = MONDAY, every: str = "", **more: Any) -> Report:
-        source = Source(open_collections(self.folder), load, lambda name: self.votes)
+        source = Source.open(self.folder, load, lambda name: self.votes)
         return run(self.store, source, self.links, self.settings, day, every, **more)
 
     def lines(self) -> list[tuple[str, str, int]]:
@@ -205,6 +206,49 @@ def test_a_server_that_is_down_ends_the_run_and_loses_nothing(desk: Desk, mail_s
     assert all(ids(m) == ["cats-0"] for _, m in mail_server.inbox.taken)
 
 
+def test_who_is_put_off_holds_up_nobody(desk: Desk, mail_server: Running) -> None:
+    """A mail server that greylists one recipient, or all: nobody waits for another's pauses, and each is tried once a round."""
+    for name in "abc":
+        desk.subscribe(f"{name}@example.org", "cats")
+    desk.add(about("cats", 0, 1))
+    slept: list[float] = []
+    with Mailer(desk.settings, slept.append) as mailer:
+        mail_server.inbox.answers = ["RCPT 450 later"] * 4
+        report = desk.run(mailer=mailer)
+    assert (report.sent, report.deferred, report.failed) == (3, 0, False) and len(slept) == 2
+    assert sorted(attempts for _, _, attempts in desk.lines()) == [2, 2, 3]
+    assert [to[0] for to, _ in mail_server.inbox.taken] == ["b", "c", "a"]
+
+
+def test_a_recipient_whose_server_hangs_up_does_not_keep_the_others_from_their_mail(desk: Desk) -> None:
+    for name in "abc":
+        desk.subscribe(f"{name}@example.org", "cats")
+    desk.add(about("cats", 0, 1))
+    with Curt("RCPT a@example.org", "550 5.1.1 nobody here") as server:
+        desk.settings = replace(desk.settings, port=server.port)
+        report = desk.run()
+        assert (report.sent, report.refused, report.deferred, report.failed) == (2, 1, 0, False)
+        desk.add(about("cats", 1, 1))
+        server.reply = ""  # not a word
+        report = desk.run(MONDAY + datetime.timedelta(1))
+        assert (report.sent, report.refused, report.deferred, report.problems) == (2, 0, 1, [])
+
+
+@pytest.mark.parametrize(("step", "unknown", "deferred"), [("BODY", 3, 0), ("RCPT", 0, 3)])
+def test_a_server_that_says_nothing_costs_three_mails_not_all(step: str, unknown: int, deferred: int, desk: Desk) -> None:
+    """What may have arrived is not sent again, so a broken server must not be given everybody's."""
+    for number in range(8):
+        desk.subscribe(f"a{number}@example.org", "cats")
+    desk.add(about("cats", 0, 1))
+    with Curt(step, "") as server:
+        desk.settings = replace(desk.settings, port=server.port)
+        report = desk.run()
+        assert (report.unknown, report.deferred, report.sent, report.failed) == (unknown, deferred, 0, True)
+        assert "3 mails in a row without an answer" in report.problems[0] and "5 more wait" in report.problems[0]
+        server.step = ""
+        assert desk.run().sent == 5 + deferred
+
+
 def test_permanent_failures_are_marked_and_suspend_after_three(desk: Desk, mail_server: Running) -> None:
     id = desk.subscribe("ada@example.org", "cats")
     states = []
@@ -282,7 +326,7 @@ CHILD = """
      "after the outcome": lambda: after(ledger, "ended"),
      "nowhere": lambda: None}[step]()
     known = MailSettings("Papers <papers@example.org>", "https://papers.example.org", "127.0.0.1", port, "none").checked()
-    source = run.Source(run.open_collections(folder), load)
+    source = run.Source.open(folder, load)
     run.run(Store(folder / "state"), source, Links(b"0123456789abcdef0123456789abcdef", known.base_url), known, datetime.date(2026, 11, 23))
 """
 
@@ -420,6 +464,33 @@ def test_several_collections_in_a_folder(tmp_path: Path, mail_server: Running) -
     assert (report.sent, report.empty, report.problems) == (1, 1, ["collection 'three' is gone; its subscribers wait"])
     [(to, message)] = mail_server.inbox.taken
     assert to == "two@example.org" and "item?id=cats-0&collection=two" in message.get_body(("plain",)).get_content()
+
+
+def test_a_collection_that_cannot_be_read_keeps_nobody_elses_mail(tmp_path: Path, mail_server: Running) -> None:
+    """Its subscribers wait; those of the others get theirs, and the run says what is wrong."""
+    folder = tmp_path / "all"
+    desk = Desk(folder / "one", mail_server.port)
+    desk.folder, desk.store = folder, Store(folder / "state")
+    other = type("Other", (Topics,), {"model": "other"})()
+    for name, model in (("damaged", Topics()), ("lost", Topics()), ("model", other)):
+        Collection.create(folder / name, OLD, model)
+    for name in ("damaged", "lost", "model", "one"):
+        Signup(desk.store, desk.links).admit(f"{name}@example.org", "cats", "daily", name, lambda name: 0)
+    (folder / "damaged" / "collection.json").write_text("{")
+    for path in [path for path in (folder / "lost").rglob("*.lance") if path.is_file()]:
+        path.unlink()
+
+    def not_installed(name: str) -> Topics:
+        if name == "other":
+            raise UsageError("pip install 'dipole[text]'")
+        return load(name)
+
+    report = run(desk.store, Source.open(folder, not_installed), desk.links, desk.settings, MONDAY)
+    assert [to for to, _ in mail_server.inbox.taken] == ["one@example.org"] and (report.sent, report.failed) == (1, True)
+    assert [said.partition(" cannot be read")[0] for said in sorted(report.problems)] == [
+        f"collection '{name}'" for name in ("damaged", "lost", "model")
+    ]
+    assert all(said.endswith("its subscribers wait") for said in report.problems)
 
 
 def test_upkeep_of_the_collection_leaves_subscribers_alone(desk: Desk, mail_server: Running) -> None:

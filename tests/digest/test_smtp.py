@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from dipole.core.errors import DataError, ParameterError, UnknownNameError, Usag
 from dipole.digest import settings
 from dipole.digest.settings import MailSettings
 from dipole.digest.smtp import ACCEPTED, PERMANENT, TEMPORARY, UNKNOWN, WITHDRAWN, Answer, Mailer, TransportError
-from tests.digest.servers import Inbox, Running, context, smtp, start
+from tests.digest.servers import Curt, Inbox, Running, context, smtp, start
 from tests.ports import free_port
 
 FROM = {"sender": "Papers <papers@example.org>", "base_url": "https://papers.example.org", "host": "127.0.0.1"}
@@ -65,16 +66,71 @@ def test_a_connection_serves_many_mails_and_a_refusal_does_not_end_it(mail_serve
     assert [to for to, _ in mail_server.inbox.taken] == ["ada@example.org"]
 
 
-def test_temporary_failures_are_tried_again_after_twice_as_long(mail_server: Running) -> None:
-    mail_server.inbox.answers = ["RCPT 450 4.2.0 greylisted", "DATA 451 4.3.0 later", "RCPT 421 4.4.2 closing"]
+def test_what_is_put_off_for_one_recipient_is_the_callers_to_try_again(mail_server: Running) -> None:
+    for step, left in (("RCPT", 0), ("DATA", 1)):
+        mail_server.inbox.answers = [f"{step} 451 4.3.0 later"]
+        sender = Sender(plain(mail_server.port))
+        found = sender()
+        assert (found.outcome, found.reached, found.heard, sender.left) == (TEMPORARY, True, True, left)
+        assert sender.slept == [] and sender.told == ["451 4.3.0 later"] and mail_server.inbox.taken == []
+
+
+def test_a_server_that_takes_no_mail_is_tried_again_after_twice_as_long(mail_server: Running) -> None:
+    answers = ["452 4.3.1 disk full", "451 4.3.0 still"]
+
+    async def mail(server: object, session: object, envelope: Any, address: str, options: object) -> str:
+        if answers:
+            return answers.pop(0)
+        envelope.mail_from = address
+        return "250 OK"
+
+    mail_server.inbox.handle_MAIL = mail
     sender = Sender(plain(mail_server.port, retries=3, pause=2.0))
     assert sender().outcome == ACCEPTED
-    assert sender.slept == [2.0, 4.0, 8.0] and sender.told == ["450 4.2.0 greylisted", "451 4.3.0 later", "421 4.4.2 closing"]
-    assert sender.left == 2 and len(mail_server.inbox.taken) == 1
-    mail_server.inbox.answers = ["RCPT 450 later"] * 9
+    assert sender.slept == [2.0, 4.0] and sender.told == ["452 4.3.1 disk full", "451 4.3.0 still"] and sender.left == 1
+    answers += ["452 4.3.1 disk full"] * 9
     again = Sender(plain(mail_server.port, retries=2))
     found = again()
-    assert (found.outcome, found.reached, len(again.slept), again.left) == (TEMPORARY, True, 2, 0)
+    assert (found.outcome, found.reached, len(again.slept), again.left) == (TEMPORARY, False, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("step", "reply", "outcome", "heard"),
+    [
+        ("RCPT", "550 5.1.1 nobody here", PERMANENT, True),
+        ("RCPT", "450 4.2.0 greylisted", TEMPORARY, True),
+        ("RCPT", "421 4.7.0 too much", TEMPORARY, False),
+        ("DATA", "554 5.5.1 no", PERMANENT, True),
+        ("DATA", "", TEMPORARY, False),
+        ("RCPT", "gibberish", TEMPORARY, False),
+        ("BODY", "554 5.7.1 spam", PERMANENT, True),
+        ("BODY", "", UNKNOWN, False),
+        ("BODY", "gibberish", UNKNOWN, False),
+    ],
+)
+def test_a_server_that_answers_and_hangs_up_has_answered(step: str, reply: str, outcome: str, heard: bool) -> None:
+    """As servers do that have had enough of a client; and the next mail goes over a new connection."""
+    with Curt(step, reply) as server, Mailer(plain(server.port), lambda seconds: None) as mailer:
+        found = mailer.send(message(), "eve@example.org", lambda: True, lambda answer: None)
+        assert (found.outcome, found.heard, found.reached) == (outcome, heard, True)
+        assert reply == "gibberish" or found.reply.startswith(reply.partition(" ")[0])
+        server.step, mailer.sleep = "", lambda seconds: pytest.fail("a connection that ended is no reason to wait")
+        assert mailer.send(message(), "ada@example.org", lambda: True, print).outcome == ACCEPTED
+
+
+def test_a_refusal_of_the_data_command_leaves_the_connection_fit_for_the_next() -> None:
+    with Curt("DATA", "550 5.5.3 refused", hang_up=False) as server, Mailer(plain(server.port)) as mailer:
+        assert mailer.send(message(), "eve@example.org", lambda: True, print).outcome == PERMANENT
+        server.step = ""
+        assert mailer.send(message(), "ada@example.org", lambda: True, print).outcome == ACCEPTED
+        assert server.connections == 1
+
+
+def test_a_server_may_think_about_a_body_longer_than_about_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Curt("BODY", "250 OK, after a scan", wait=0.6) as server, Mailer(plain(server.port, timeout=0.3)) as mailer:
+        assert mailer.send(message(), "ada@example.org", lambda: True, print).outcome == ACCEPTED
+        monkeypatch.setattr("dipole.digest.smtp._VERDICT", 0.3)
+        assert mailer.send(message(), "bob@example.org", lambda: True, print).outcome == UNKNOWN
 
 
 def test_a_server_that_is_down_is_a_temporary_failure_until_it_is_up() -> None:
@@ -83,7 +139,7 @@ def test_a_server_that_is_down_is_a_temporary_failure_until_it_is_up() -> None:
     down = sender()
     assert (down.outcome, down.reached, sender.left, len(sender.slept)) == (TEMPORARY, False, 0, 3)
     later = Sender(plain(port))
-    later.mailer._sleep = lambda seconds: running.append(start(inbox, port)) if not running else None
+    later.mailer.sleep = lambda seconds: running.append(start(inbox, port)) if not running else None
     try:
         assert later().outcome == ACCEPTED and len(inbox.taken) == 1
     finally:

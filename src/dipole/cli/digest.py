@@ -45,7 +45,7 @@ def run(
     from dipole.digest.address import normalised, same
     from dipole.digest.dry import rehearse, sample
     from dipole.digest.office import STATE, Office
-    from dipole.digest.run import Source, open_collections
+    from dipole.digest.run import Source
     from dipole.digest.store import Store
     from dipole.modality.text.load import load_encoder
 
@@ -57,13 +57,13 @@ def run(
         raise UsageError("--query and --collection go with --subscribe or --dry-run")
     if confirmed and not subscribe:
         raise UsageError("--confirmed goes with --subscribe")
-    collections = open_collections(folder)
+    source = Source.open(folder, load_encoder, lambda name: _votes(folder, name))
+    collections = source.collections
     if collection and collection not in collections:
         raise UnknownNameError("collection", collection, collections)
     day = date.date() if date else datetime.datetime.now(datetime.UTC).date()
     moment = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     moment = datetime.datetime.combine(day, datetime.time(6), datetime.UTC) if date else moment
-    source = Source(collections, load_encoder, lambda name: _votes(folder, name))
     if dry_run:
         if query:
             done = sample(folder, dry_run, source, day, moment, query, collection, config)

@@ -41,7 +41,7 @@ def rehearse(
         done.notes.append("nobody has a confirmed subscription; this is what one to trending would get")
         made = [run.preview(source, next(iter(source.collections)), "", day, known)]
     else:
-        made = [d for _, d in run.digests(store, source, ledger.due(store, every, day), day, known)]
+        made = [d for _, d in run.digests(store, source, ledger.due(store, every, day), day, known, done.notes)]
     return _written(folder, out, made, moment, config, done)
 
 

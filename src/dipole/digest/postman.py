@@ -57,6 +57,9 @@ class Postman:
         except DipoleError as error:
             log.error("confirmations cannot be sent: %s", error)
             return 1
+        except Exception:  # whatever it was, those who sign up later are to get their mail
+            log.exception("confirmations cannot be sent")
+            return 1
         if sent or left:
             log.info("confirmations: %d sent, %d wait", sent, left)
         return left

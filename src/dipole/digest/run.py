@@ -5,27 +5,29 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from dipole.core.errors import DataError, DipoleError
 from dipole.digest import arrivals, ledger, spool
 from dipole.digest import store as stored
 from dipole.digest.compose import Digest, digest_message
+from dipole.digest.delivery import Delivery
 from dipole.digest.links import Links
 from dipole.digest.near import Found, near_new
 from dipole.digest.settings import MailSettings
 from dipole.digest.signup import Signup
-from dipole.digest.smtp import ACCEPTED, PERMANENT, TEMPORARY, UNKNOWN, WITHDRAWN, Answer, Mailer, TransportError
+from dipole.digest.smtp import Mailer
 from dipole.digest.store import DAILY, Store, Subscription
 from dipole.search import manifest
 from dipole.search.collection import Collection
-from dipole.search.documents import Embedder
+from dipole.search.documents import Document, Embedder
 from dipole.search.encode import same_model
 
-_STATES = {ACCEPTED: ledger.SENT, PERMANENT: ledger.REFUSED, UNKNOWN: ledger.UNKNOWN}
+_FAULTS = (DipoleError, OSError, RuntimeError, ValueError)  # of one collection: LanceDB raises any of these for files that are gone
 
 
 @dataclass
@@ -70,37 +72,69 @@ class Report:
 @dataclass(frozen=True)
 class Source:
     """Where digests come from: collections by name, as they are at one moment; a way to a model by its name; and the votes given
-    since a collection was written.
+    since a collection was written. ``broken``: why a collection that is there cannot be opened, by name.
     """
 
     collections: Mapping[str, Collection]
     load: Callable[[str], Embedder]
     votes: Callable[[str], dict[str, int]] = lambda name: {}
+    broken: Mapping[str, str] = field(default_factory=dict)
 
+    @staticmethod
+    def open(folder: Path, load: Callable[[str], Embedder], votes: Callable[[str], dict[str, int]] = lambda name: {}) -> Source:
+        """One collection, whose name is empty, or all collections in a folder by their names.
 
-def open_collections(folder: Path) -> dict[str, Collection]:
-    """One collection, whose name is empty, or all collections in a folder by their names. Raises UsageError where there is none."""
-    several = {} if manifest.exists(folder) else manifest.within(folder)
-    return {name: Collection.open(place) for name, place in (several or {"": folder}).items()}
+        Raises UsageError where there is none, and DataError where the only one is damaged.
+        """
+        several = {} if manifest.exists(folder) else manifest.within(folder)
+        opened: dict[str, Collection] = {}
+        broken: dict[str, str] = {}
+        for name, place in (several or {"": folder}).items():
+            try:
+                opened[name] = Collection.open(place)
+            except DataError as error:
+                broken[name] = str(error)
+                if len(broken) == max(1, len(several)):
+                    raise
+        return Source(opened, load, votes, broken)
+
+    def fault(self, name: str, error: object = None) -> str:
+        """Why its subscribers get nothing, in words."""
+        which = f"collection {name!r}" if name else "the collection"
+        why = error or self.broken.get(name)
+        return f"{which} {f'cannot be read: {why}' if why else 'is gone'}; its subscribers wait"
 
 
 def digests(
-    store: Store, source: Source, wanted: list[Subscription], day: datetime.date, settings: MailSettings
+    store: Store, source: Source, wanted: list[Subscription], day: datetime.date, settings: MailSettings, problems: list[str]
 ) -> Iterator[tuple[Subscription, Digest | None]]:
-    """For each subscription its digest, None where nothing is new and near. Reads only."""
+    """For each subscription its digest, None where nothing is new and near. Reads only.
+
+    Those of a collection that cannot be read are left out, and ``problems`` says why; the others do not suffer for it.
+    """
     for name in dict.fromkeys(s.collection for s in wanted):
-        mine = [s for s in wanted if s.collection == name]
-        collection = source.collections.get(name)
-        by_query = [s for s in mine if s.query and collection is not None]
-        near = _near(store, source, name, collection, by_query, settings.share) if collection is not None and by_query else []
-        found = {s.id: one for s, one in zip(by_query, near, strict=True)}
-        for s in mine:
-            if collection is None:
-                yield s, None
-            elif s.query:
-                yield s, _of_query(collection, s, found[s.id], day, settings)
-            else:
-                yield s, _trending(collection, s, ledger.told(store, s.id), source.votes(name), day, settings)
+        if name not in source.collections:
+            problems.append(source.fault(name))
+            continue
+        try:
+            yield from _of_collection(store, source, name, [s for s in wanted if s.collection == name], day, settings)
+        except _FAULTS as error:
+            problems.append(source.fault(name, error))
+
+
+def _of_collection(
+    store: Store, source: Source, name: str, wanted: list[Subscription], day: datetime.date, settings: MailSettings
+) -> Iterator[tuple[Subscription, Digest | None]]:
+    collection, by_query = source.collections[name], [s for s in wanted if s.query]
+    near = _near(store, source, name, collection, by_query, settings.share) if by_query else []
+    found = {s.id: one for s, one in zip(by_query, near, strict=True)}
+    votes = {} if len(by_query) == len(wanted) else source.votes(name)
+    top = [] if len(by_query) == len(wanted) else collection.browse("trending", settings.trending, today=day, more_votes=votes)
+    for s in wanted:
+        if s.query:
+            yield s, _of_query(collection, s, found[s.id], day, settings)
+        else:
+            yield s, _trending(top, s, ledger.told(store, s.id), votes, day)
 
 
 def preview(source: Source, name: str, query: str, day: datetime.date, settings: MailSettings) -> Digest | None:
@@ -108,7 +142,8 @@ def preview(source: Source, name: str, query: str, day: datetime.date, settings:
     collection = source.collections[name]
     nobody = Subscription("preview", "you@example.invalid", name, query, DAILY, stored.ACTIVE, 0.0, None, 0, 0)
     if not query:
-        return _trending(collection, nobody, set(), source.votes(name), day, settings)
+        votes = source.votes(name)
+        return _trending(collection.browse("trending", settings.trending, today=day, more_votes=votes), nobody, set(), votes, day)
     if not len(collection):
         return None
     model = source.load(collection.model)
@@ -142,45 +177,32 @@ def run(
             report.problems.append(f"{died} left by a run that died in the middle of sending; they may have arrived and are not sent again")
         Signup(store, links).clear()
         report.confirmations_sent, report.confirmations_waiting = spool.flush(store, settings, links, mailer)
-        looks = {name: arrivals.look(store, name, collection) for name, collection in source.collections.items()}
+        looks: dict[str, int] = {}
+        readable: dict[str, Collection] = {}
+        broken = dict(source.broken)
+        for name, collection in source.collections.items():
+            try:
+                looks[name], readable[name] = arrivals.look(store, name, collection), collection
+            except _FAULTS as error:
+                broken[name] = str(error)
+        source = replace(source, collections=readable, broken=broken)
         wanted = ledger.due(store, every, day)
         report.subscriptions, report.due = len(store.subscriptions(stored.ACTIVE)), len(wanted)
-        for name in sorted({s.collection for s in wanted} - set(source.collections)):
-            report.problems.append(f"collection {name!r} is gone; its subscribers wait")
-        for done, (subscription, digest) in enumerate(digests(store, source, wanted, day, settings), 1):
-            if digest is None:
-                if subscription.collection in source.collections:
-                    ledger.considered(store, subscription.id, looks[subscription.collection])
-                    report.empty += 1
-            elif not _sent(store, digest, looks[subscription.collection], mailer, digest_message(digest, settings, links, sent_at), report):
-                report.problems.append(f"the mail server cannot be reached; {len(wanted) - done} more wait for the next run")
+        delivery = Delivery(store, mailer, looks)
+        for done, (subscription, digest) in enumerate(digests(store, source, wanted, day, settings, report.problems), 1):
+            if digest is not None:
+                delivery.send(digest, digest_message(digest, settings, links, sent_at))
+            else:
+                ledger.considered(store, subscription.id, looks[subscription.collection])
+                report.empty += 1
+            if delivery.trouble:
+                report.problems.append(f"{delivery.trouble}; {len(wanted) - done} more wait for the next run")
                 break
             told(done, len(wanted))
+        delivery.finish()
+        for name, count in delivery.counts.items():
+            setattr(report, name, count)
     return report
-
-
-def _sent(store: Store, digest: Digest, look: int, mailer: Mailer, message: Any, report: Report) -> bool:
-    """Send one, with its lines in the ledger; False where going on to the next is of no use."""
-    subscription = digest.subscription
-    line = ledger.Line(subscription.id, digest.period, digest.content, [d.id for d in digest.documents], look)
-
-    def back(answer: Answer) -> None:
-        ledger.ended(store, line, ledger.DEFERRED, answer.reply)
-
-    try:
-        answer = mailer.send(message, subscription.address, lambda: ledger.leaves(store, line), back)
-    except TransportError as error:
-        raise TransportError(f"{error} ({report.sent} sent before)") from None
-    if answer.outcome == WITHDRAWN:
-        report.withdrawn += 1
-        return True
-    if answer.outcome == TEMPORARY:
-        report.deferred += 1
-        return answer.reached
-    state = _STATES[answer.outcome]
-    report.suspended += ledger.ended(store, line, state, answer.reply, blame=not answer.policy)
-    setattr(report, state, getattr(report, state) + 1)
-    return True
 
 
 def _near(store: Store, source: Source, name: str, collection: Collection, wanted: list[Subscription], share: float) -> list[Found]:
@@ -211,11 +233,8 @@ def _of_query(
     return Digest(subscription, period, day, documents, why, len(found.near) - len(shown), note if found.background else "")
 
 
-def _trending(
-    collection: Collection, subscription: Subscription, told: set[str], votes: dict[str, int], day: datetime.date, settings: MailSettings
-) -> Digest | None:
+def _trending(top: list[Document], subscription: Subscription, told: set[str], votes: dict[str, int], day: datetime.date) -> Digest | None:
     """What has come into the top of the trending list since this subscriber's last digest: of the top, what was not told yet."""
-    top = collection.browse("trending", settings.trending, today=day, more_votes=votes)
     documents = [d for d in top if d.id not in told]
     if not documents:
         return None

@@ -18,17 +18,21 @@ from dipole.digest.settings import MailSettings
 ACCEPTED, TEMPORARY, PERMANENT, UNKNOWN, WITHDRAWN = ("accepted", "temporary", "permanent", "unknown", "withdrawn")
 
 
+_VERDICT = 600.0  # seconds a server may take over a body: RFC 5321, 4.5.3.2.6, since giving up earlier leaves it unknown
+
+
 class TransportError(DipoleError):
     """The server, or how it was configured, is at fault, and no mail to anybody would get through."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a mail. ``reached``: the server was there to answer."""
+    """What became of a mail. ``reached``: the server takes mail from us; ``heard``: it said what becomes of this one."""
 
     outcome: str
     reply: str = ""
     reached: bool = True
+    heard: bool = True
 
     @property
     def policy(self) -> bool:
@@ -41,7 +45,7 @@ class Mailer:
 
     def __init__(self, settings: MailSettings, sleep: Callable[[float], None] = time.sleep) -> None:
         self.settings = settings
-        self._sleep = sleep
+        self.sleep = sleep
         self._server: smtplib.SMTP | None = None
 
     def __enter__(self) -> Mailer:
@@ -51,10 +55,11 @@ class Mailer:
         self._close(politely=kind is None)
 
     def send(self, message: EmailMessage, to: str, leaving: Callable[[], bool], back: Callable[[Answer], None]) -> Answer:
-        """Send, and on temporary failures try again, waiting twice as long each time.
+        """Send, and while the server cannot be reached try again, waiting twice as long each time.
 
-        ``leaving`` is asked before anything of the body is sent, and may withdraw the mail; ``back`` hears of each temporary failure.
-        Raises TransportError for a wrong certificate, login or sender.
+        What the server puts off for this recipient alone is the caller's to try again, once the others have had their mail. ``leaving``
+        is asked before anything of the body is sent, and may withdraw the mail; ``back`` hears of each temporary failure. Raises
+        TransportError for a wrong certificate, login or sender.
         """
         pause = self.settings.pause
         for attempt in range(self.settings.retries + 1):
@@ -62,46 +67,66 @@ class Mailer:
             if answer.outcome != TEMPORARY:
                 return answer
             back(answer)
+            if answer.reached:
+                return answer
             self._close()
             if attempt < self.settings.retries:
-                self._sleep(pause)
+                self.sleep(pause)
                 pause *= 2
         return answer
 
     def _once(self, message: EmailMessage, to: str, leaving: Callable[[], bool]) -> Answer:
+        kept = self._server is not None
         try:
             server = self._open()
             code, reply = server.mail(self.settings.address)
-            if code >= 500:
-                raise TransportError(
-                    f"{self._name} refuses the sender {self.settings.address}: {_said(code, reply)}; look at `from` and user"
-                )
-            if code < 400:
-                code, reply = server.rcpt(to)
-            if code >= 400:
-                server.rset()
-                return Answer(PERMANENT if code >= 500 else TEMPORARY, _said(code, reply))
+            said = _said(code, reply)
         except (OSError, smtplib.SMTPException) as error:
+            code, said = 421, _reason(error)
+        if code == 421 and kept:  # the server tired of a connection; that says nothing of a new one
             self._close()
-            return Answer(TEMPORARY, _reason(error), reached=isinstance(error, smtplib.SMTPResponseException))
-        if not leaving():
-            with contextlib.suppress(OSError, smtplib.SMTPException):
-                server.rset()
-            return Answer(WITHDRAWN)
-        body = message.as_bytes(policy=WIRE).replace(b"\r\n.", b"\r\n..")
+            return self._once(message, to, leaving)
+        if code >= 500:
+            raise TransportError(f"{self._name} refuses the sender {self.settings.address}: {said}; look at `from` and user")
+        if code // 100 != 2:
+            return Answer(TEMPORARY, said, reached=False)
         try:
+            code, reply = server.rcpt(to)
+            if code // 100 != 2:
+                return self._refused(server, code, reply)
+            if not leaving():
+                self._taken_back(server)
+                return Answer(WITHDRAWN)
             code, reply = server.docmd("DATA")
             if code != 354:
-                return Answer(PERMANENT if code >= 500 else TEMPORARY, _said(code, reply))
-        except (OSError, smtplib.SMTPException) as error:
-            return Answer(TEMPORARY, _reason(error))  # nothing of the body was sent
+                return self._refused(server, code, reply)
+        except (OSError, smtplib.SMTPException) as error:  # nothing of the body was sent
+            self._close()
+            return Answer(TEMPORARY, _reason(error), heard=False)
+        body = message.as_bytes(policy=WIRE).replace(b"\r\n.", b"\r\n..")
         try:
             server.send(body + b".\r\n" if body.endswith(b"\r\n") else body + b"\r\n.\r\n")
+            _patient(server, max(_VERDICT, self.settings.timeout))
             code, reply = server.getreply()
+            _patient(server, self.settings.timeout)
         except (OSError, smtplib.SMTPException) as error:
             self._close()
-            return Answer(UNKNOWN, _reason(error))
-        return Answer({2: ACCEPTED, 4: TEMPORARY, 5: PERMANENT}.get(code // 100, UNKNOWN), _said(code, reply))
+            return Answer(UNKNOWN, _reason(error), heard=False)
+        return Answer({2: ACCEPTED, 5: PERMANENT, 4: TEMPORARY}.get(code // 100, UNKNOWN), _said(code, reply), heard=code not in (421, -1))
+
+    def _refused(self, server: smtplib.SMTP, code: int, reply: bytes) -> Answer:
+        """What a refusal before the body means; the connection is fit for the next mail, or closed."""
+        self._taken_back(server)
+        return Answer(PERMANENT if code >= 500 else TEMPORARY, _said(code, reply), heard=code not in (421, -1))
+
+    def _taken_back(self, server: smtplib.SMTP) -> None:
+        """End the mail that was begun. A server that hangs up after its answer has answered all the same."""
+        try:
+            fit = server.rset()[0] == 250
+        except (OSError, smtplib.SMTPException):
+            fit = False
+        if not fit:
+            self._close()
 
     def _open(self) -> smtplib.SMTP:
         if self._server is None:
@@ -149,6 +174,11 @@ class Mailer:
                 if politely:
                     server.quit()
             server.close()
+
+
+def _patient(server: smtplib.SMTP, seconds: float) -> None:
+    if server.sock is not None:
+        server.sock.settimeout(seconds)
 
 
 def _said(code: int, reply: bytes | str) -> str:

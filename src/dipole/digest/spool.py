@@ -1,7 +1,8 @@
 """Mails that ask for confirmation, from the moment somebody signs up until they have left.
 
-The server sends them in the background where it has an SMTP server; else they wait here until ``dipole digest`` does. Whoever takes one
-marks it first, in one transaction, so of two processes one sends it; what a process dies over is not sent again, the person asks again.
+The server sends them in the background where it has an SMTP server; else they wait here until ``dipole digest`` does. One is marked in
+one transaction just before its body leaves, so of two processes one sends it, and what a process dies over before that waits on; after
+that it is not sent again, the person asks again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dipole.digest import store as stored
 from dipole.digest.compose import confirmation_message
 from dipole.digest.links import Links
 from dipole.digest.settings import MailSettings
-from dipole.digest.smtp import ACCEPTED, PERMANENT, TEMPORARY, Answer, Mailer
+from dipole.digest.smtp import ACCEPTED, PERMANENT, TEMPORARY, WITHDRAWN, Answer, Mailer
 from dipole.digest.store import Store, Subscription
 
 WAITING, SENDING = "waiting", "sending"
@@ -52,44 +53,44 @@ def flush(store: Store, settings: MailSettings, links: Links, mailer: Mailer, st
     for request in waiting(store, stored.now()):
         if stop():
             break
-        if not _taken(store, request):
-            continue
         moment = datetime.datetime.fromtimestamp(round(stored.now()), datetime.UTC)
         message = confirmation_message(request.subscription, request.every, settings, links, moment)
-        left = False
-
-        def leaving() -> bool:
-            nonlocal left
-            left = True
-            return True
-
-        try:
-            answer = mailer.send(message, request.subscription.address, leaving, _ignored)
-        except BaseException:
-            if not left:
-                _put(store, request, WAITING, request.attempts)
-            raise
+        hold = _Hold(store, request)
+        answer = mailer.send(message, request.subscription.address, hold.take, hold.give_back)
+        if answer.outcome == TEMPORARY and not answer.reached:
+            break  # says nothing of this mail
         if answer.outcome == TEMPORARY:
-            again = request.attempts + 1 < _ATTEMPTS
-            _put(store, request, WAITING if again else "given up", request.attempts + 1)
-            if not answer.reached:
-                break
-        else:
-            _put(store, request, {ACCEPTED: "sent", PERMANENT: "refused"}.get(answer.outcome, "unknown"), request.attempts + 1)
+            hold.put(WAITING if request.attempts + 1 < _ATTEMPTS else "given up")
+        elif answer.outcome != WITHDRAWN:
+            hold.put({ACCEPTED: "sent", PERMANENT: "refused"}.get(answer.outcome, "unknown"))
             sent += answer.outcome == ACCEPTED
     return sent, len(waiting(store))
 
 
-def _taken(store: Store, request: Request) -> bool:
-    with store.changing() as db:
-        return db.execute("UPDATE spool SET state = ? WHERE number = ? AND state = ?", (SENDING, request.number, WAITING)).rowcount == 1
+class _Hold:
+    """A request on its way out. What another process has marked meanwhile stays as it is."""
 
+    def __init__(self, store: Store, request: Request) -> None:
+        self._store, self._request = store, request
+        self._state = WAITING  # as this process left it
 
-def _put(store: Store, request: Request, state: str, attempts: int) -> None:
-    due = stored.now() + (_FIRST * 2 ** (attempts - 1) if attempts else 0)
-    with store.changing() as db:
-        db.execute("UPDATE spool SET state = ?, attempts = ?, due = ? WHERE number = ?", (state, attempts, due, request.number))
+    def take(self) -> bool:
+        """Mark that the body is about to leave; False where another process did, or the person is gone."""
+        return self._change(SENDING)
 
+    def give_back(self, answer: Answer) -> None:
+        """The server put it off, so it has not left."""
+        self._change(WAITING)
 
-def _ignored(answer: Answer) -> None:
-    """A temporary failure is counted once, when the mailer has lost patience."""
+    def put(self, state: str) -> None:
+        """What became of this attempt."""
+        attempts = self._request.attempts + 1
+        self._change(state, attempts=attempts, due=stored.now() + _FIRST * 2 ** (attempts - 1))
+
+    def _change(self, state: str, **also: float) -> bool:
+        columns = {"state": state, **also}
+        said = f"UPDATE spool SET {', '.join(f'{name} = ?' for name in columns)} WHERE number = ? AND state = ?"
+        with self._store.changing() as db:
+            changed = db.execute(said, (*columns.values(), self._request.number, self._state)).rowcount == 1
+        self._state = state if changed else self._state
+        return changed
