@@ -58,6 +58,34 @@ def test_ctrl_c_saves_and_says_how_to_go_on(pairs: Path, tmp_path: Path) -> None
     assert saved == [f"step-{len(read(out / 'log.jsonl'))}"]
 
 
+def test_b3_killed_while_training_then_resumed(tmp_path: Path) -> None:
+    """Batches of communities from a file: a run that was killed, and went on, wrote what an unbroken one writes."""
+    data = tmp_path / "grouped.jsonl"
+    texts = [{"anchor": f"q{i} w{i % 7}", "positive": f"a{i} w{i % 7}", "community": i * i % 11} for i in range(60)]
+    data.write_text("".join(json.dumps(text) + "\n" for text in texts))
+    words = ["train", "b3", "--data", str(data), *TOY, "--set", "step.num_train_epochs=40", "--set", "step.save_steps=5"]
+    assert main([*words, "--out", str(tmp_path / "whole")]) == 0
+    out = tmp_path / "killed"
+    slow = "import time; from dipole.train.log import Progress; Progress.advance = lambda *a: time.sleep(0.02)"
+    code = f"{slow}; from dipole.cli.main import main; main({[*words, '--out', str(out)]!r})"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 120
+    while not (out / "log.jsonl").exists() or (out / "log.jsonl").read_text().count("\n") < 24:
+        assert child.poll() is None and time.monotonic() < until
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    assert main([*words, "--out", str(out), "--resume"]) == 0
+    whole, parts = ([(r["step"], r["loss"], r["grad_norm"]) for r in read(run / "log.jsonl")] for run in (tmp_path / "whole", out))
+    assert len(whole) == 280 and parts == whole
+    assert json.loads((out / "summary.json").read_text())["losses"] == [whole[0][1], whole[-1][1]]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [

@@ -132,6 +132,14 @@ def test_bound_rows_stay_within_their_data_set() -> None:
         assert len(batch) == 4 and len({int(row) >= 8 for row in batch}) == 1
 
 
+def test_a_value_that_two_data_sets_have_is_bound_in_both() -> None:
+    plan = Batches(bind="of").plan([8, 12], 4, 0, Held(["x", "y"] * 10))  # type: ignore[call-arg]
+    for step in range(plan.steps_per_epoch):
+        assert {int(row) % 2 for row in plan.batch(step)[:2]} == {0, 1} and len({int(row) >= 8 for row in plan.batch(step)}) == 1
+    mixed = Batches(bind="of", one_source=False).plan([8, 12], 4, 0, Held(["x", "y"] * 10))  # type: ignore[call-arg]
+    assert all(torch.equal(mixed.batch(step)[:2], mixed.batch(0)[:2]) for step in range(mixed.steps_per_epoch))
+
+
 def test_a_column_that_rows_lack_and_more_bound_rows_than_places_are_refused() -> None:
     for what in ("together", "bind"):
         with pytest.raises(DataError, match=rf"batches.{what}: row 2 has no whole number or text in of"):

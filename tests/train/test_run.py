@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import torch
 
 from dipole.core.errors import DegenerateBatchError, DipoleError, UsageError
 from dipole.train import checkpoint as ckpt
+from dipole.train.batches import Batches
 from dipole.train.log import read
 from dipole.train.recipe import Recipe
 from dipole.train.run import train
@@ -89,6 +91,34 @@ def test_resumed_equals_uninterrupted(
     for a, b in zip(weights(second), weights(whole), strict=True):
         assert torch.equal(a, b)
     assert not torch.equal(whole.score.log_scale, recipe().score.log_scale)  # type: ignore[attr-defined]
+
+
+def grouped(batches: Batches, groups: int = 7) -> Recipe:
+    """Rows with a column ``of``, five groups of ten rows or so, and batches made by it."""
+    rows = Sentences()
+    rows.rows = [{**row, "of": i * i % groups} for i, row in enumerate(rows.rows)]
+    return replace(recipe(), rows=(rows,), batches=batches)
+
+
+@pytest.mark.parametrize("stop", [3, 7])
+@pytest.mark.parametrize("what", ["together", "bind"])
+def test_batches_made_by_a_column_go_on_where_they_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, stop: int) -> None:
+    """Communities (B3) and bound rows: the order of a later epoch, and of the rest of this one, is that of an unbroken run."""
+    batches = Batches(**{what: "of"})
+    whole = grouped(batches)
+    train(whole, tmp_path / "whole", show=False)
+    train(recipe(), tmp_path / "plain", show=False)
+    assert losses(tmp_path / "plain")[:3] != losses(tmp_path / "whole")[:3]  # the column makes a difference
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stopped_at(stop, patch)
+        train(grouped(batches), tmp_path / "parts", show=False)
+    torch.manual_seed(12345)
+    second = grouped(batches)
+    train(second, tmp_path / "parts", resume=True, show=False)
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    assert all(torch.equal(a, b) for a, b in zip(weights(second), weights(whole), strict=True))
+    with pytest.raises(DipoleError, match="other data"):  # the same texts in other communities are other data
+        train(grouped(batches, groups=5), tmp_path / "parts", resume=True, show=False)
 
 
 def test_a_lost_random_state_would_be_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

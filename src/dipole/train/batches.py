@@ -105,8 +105,7 @@ class Batches:
     one_source: bool = switch(True, "every batch comes from one data set, where several are given")
     last: str = choice(("drop", "keep"), "drop", "what happens to a last batch that is not full")
     together: str = words("", "a column: rows of one value come into a batch together, such as the communities of B3")
-
-    bind: str = words("", "a column: one row of each of its values is in every batch, the same ones all along (batch binding)")
+    bind: str = words("", "a column: one row of each of its values is in every batch of its data set, the same ones all along")
 
     def plan(self, lengths: Sequence[int], batch_size: int, seed: int, rows: Rows | None = None) -> Plan:
         """The batches of a run over data sets of these lengths. ``rows``: all of them, read once where ``together`` or ``bind`` names a
@@ -114,6 +113,9 @@ class Batches:
         groups, binding = (self._numbers(what, rows) for what in ("together", "bind"))
         bound = None
         if binding is not None:
+            if self.one_source:  # a value that two data sets have is bound in both
+                source = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+                binding = (source * (int(binding.max()) + 1) + binding).unique(return_inverse=True)[1]
             order = torch.randperm(len(binding), generator=torch.Generator().manual_seed(seed_of(seed, "bind")))
             _, places = binding[order].sort(stable=True)
             firsts = torch.bincount(binding).cumsum(0) - torch.bincount(binding)
