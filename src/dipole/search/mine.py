@@ -166,6 +166,6 @@ def answers_of(rows: Sequence[Row], path: str | Path | None = None) -> tuple[dic
     for number, row in enumerate(rows, 1):
         positives = as_list(row.get("positive"))
         if not isinstance(row.get("anchor"), str) or not positives:
-            raise DataError(f"row {number} needs an anchor and a positive to mine for", path=path, remedy="name the columns so")
+            raise DataError(f"row {number} needs an anchor and a positive", path=path, remedy="name the columns so")
         answers.setdefault(row["anchor"], set()).update(documents.setdefault(p, len(documents)) for p in positives)
     return documents, answers
