@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,13 +12,16 @@ from scipy.optimize import linear_sum_assignment
 from torch.nn.functional import normalize
 
 from dipole.assembly.build import build
+from dipole.assembly.metrics import probe_accuracy
 from dipole.assembly.small import small
 from dipole.assembly.spec import load
 from dipole.core.scores import Dot
 from dipole.losses import AlignUniform, InfoNCE
 from dipole.modality.image.rows.digits import Digits
 from dipole.modality.points.rows.shapes import Shapes
+from dipole.modality.toy.rows.objects import Objects
 from dipole.regularizers import Chamfer, MaskedAgreement
+from dipole.regularizers.matched import matching
 from dipole.regularizers.star_convex import warped
 from dipole.train.ranks import objective_of
 from dipole.train.recipe import Recipe
@@ -195,3 +199,29 @@ def test_contrasted_edits_leak_less_into_other_attributes(seed: int) -> None:
         assert torch.equal(cosines.argmax(1), torch.arange(6))
         leaks.append(float(cosines[~torch.eye(6, dtype=torch.bool)].mean()))
     assert leaks[1] < leaks[0] - 0.1, leaks
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_aligned_by_contrast_a_detector_tells_objects_apart(seed: int, tmp_path: Path) -> None:
+    """MutDet: predictions of the plain detector, on scenes not trained on, find their own object among all, and say its class. With the
+    squared error in place of the contrast both sides meet in one point: nothing forbids it where neither is held fixed."""
+    error = {"use": "align_uniform", "uniform_weight": 0.0}
+    ways = [[{"use": "matched", "loss": error, "predictions": "enhanced"}, {"use": "matched", "loss": error}], None]
+    held = list(Objects(count=128, seed=1))
+    measured = []
+    for number, way in enumerate(ways):
+        recipe = recipe_of("mutdet", seed, **({"regularizers": way} if way else {}))
+        train(recipe, tmp_path / str(number), show=False)
+        encoder: Any = recipe.encoder
+        encoder.eval()
+        with torch.no_grad():
+            out = encoder(encoder.prepare([row["anchor"] for row in held]))
+        found, wanted = normalize(out.tokens, dim=-1), normalize(out.meta["objects"], dim=-1)
+        item, prediction, target = matching(found, wanted, out.meta["objects_mask"])
+        mine, own = found[item, prediction], wanted[item, target]
+        right = (mine @ own.T).argmax(1) == torch.arange(len(mine))
+        classes = torch.tensor([held[i]["classes"][t] for i, t in zip(item.tolist(), target.tolist(), strict=True)])
+        seen: Any = SimpleNamespace(anchors=mine, labels=classes)
+        measured.append((float(right.double().mean()), probe_accuracy(seen)))
+    (error_found, error_class), (found_own, found_class) = measured
+    assert found_own > error_found + 0.3 and found_class > error_class + 0.2, measured

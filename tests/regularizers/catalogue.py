@@ -12,6 +12,7 @@ import torch
 from dipole.core.encoded import Encoded
 from dipole.core.protocols import Batch
 from dipole.core.vectors import wide
+from dipole.losses import InfoNCE
 from dipole.regularizers import (
     Anisotropy,
     AttributeAlignment,
@@ -26,6 +27,7 @@ from dipole.regularizers import (
     Fusion,
     JointEntropy,
     MaskedAgreement,
+    Matched,
     MeanEntropy,
     Salient,
     StarConvex,
@@ -38,13 +40,15 @@ from tests.train.stand_in import Bag
 
 
 def told(vectors):
-    """What an encoder may say beside its vectors: other vectors, a number, logits, whom an item is linked to."""
+    """What an encoder may say beside its vectors: other vectors, a number, logits, whom an item is linked to, one or two objects."""
     turn = torch.randn(vectors.shape[1], 9, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     more = (vectors.double() @ turn).sin().to(wide(vectors).dtype)
     linked = torch.zeros(len(vectors), 1, dtype=torch.int64)
+    held = torch.stack([torch.ones_like(linked[:, 0]), vectors.detach().double().sum(1) > 0], 1).bool()
     seen = {"map": more.unflatten(1, (3, 3)), "warp": more.detach()[:, :2].sign() / 8}
     hidden = {"masked": more.detach()[:, :3] > -0.9, "predicted": more.view(-1, 3, 1, 3), "points": more.detach().sign().view(-1, 3, 1, 3)}
     seen |= hidden
+    seen |= {"objects": torch.stack([wide(vectors).sin(), wide(vectors).roll(2, dims=1).cos()], dim=1), "objects_mask": held}
     return more[:, :5], {"frozen": more, "salient": more[:, 5:8], "attribute": more[:, 8], "neighbours": linked, **seen}
 
 
@@ -133,6 +137,7 @@ REGULARIZERS: dict[str, Case] = {
     "joint_entropy": Case(lambda d: JointEntropy(width=1.5)),
     "masked_agreement": Case(lambda d: MaskedAgreement(), ALONE),
     "masked_agreement, all parts": Case(lambda d: MaskedAgreement(all_parts=True), ALONE),
+    "matched": Case(lambda d: Matched(InfoNCE(temperature=0.5, two_sided=True))),
     "mean_entropy": Case(lambda d: MeanEntropy()),
     "salient": Case(lambda d: Salient(background=0.5)),
     "star_convex": Case(lambda d: StarConvex(noise=0.5), {**ALONE, **FLOWING}),

@@ -99,10 +99,11 @@ def words(default: Any = REQUIRED, about: str = "") -> Any:
     return _field(default, "a text", lambda v: isinstance(v, str), about)
 
 
-def inner(slot: str, default: Callable[[], Any], about: str = "") -> Any:
-    """A part inside a part: an object in Python, ``{ use = "...", ... }`` or a name of that slot in a recipe."""
+def inner(slot: str, default: Callable[[], Any] | None = None, about: str = "") -> Any:
+    """A part inside a part: an object in Python, ``{ use = "...", ... }`` or a name of that slot in a recipe. Without ``default`` it
+    must be given."""
     metadata = {"rule": f"a part of slot {slot}", "allows": lambda v: is_part(type(v)), "about": about, "slot": slot}
-    return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(metadata=metadata) if default is None else dataclasses.field(default_factory=default, metadata=metadata)
 
 
 def names(default: Any = REQUIRED, about: str = "") -> Any:

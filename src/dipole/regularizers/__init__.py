@@ -14,6 +14,7 @@ from dipole.regularizers.flow_prior import FlowPrior
 from dipole.regularizers.fusion import Fusion
 from dipole.regularizers.joint_entropy import JointEntropy
 from dipole.regularizers.masked_agreement import MaskedAgreement
+from dipole.regularizers.matched import Matched
 from dipole.regularizers.mean_entropy import MeanEntropy
 from dipole.regularizers.salient import Salient
 from dipole.regularizers.star_convex import StarConvex
@@ -35,6 +36,7 @@ __all__ = [
     "Fusion",
     "JointEntropy",
     "MaskedAgreement",
+    "Matched",
     "MeanEntropy",
     "Salient",
     "StarConvex",
