@@ -120,7 +120,7 @@ def collection(folder: Path, documents: Sequence[Document]) -> Collection:
 
 
 @contextlib.contextmanager
-def served(folder: Path, model: Any = None, **settings: Any) -> Iterator[str]:
+def served(folder: Path, model: Any = None, host: str = "127.0.0.1", **settings: Any) -> Iterator[str]:
     """The address of a running server."""
     import uvicorn
 
@@ -128,8 +128,8 @@ def served(folder: Path, model: Any = None, **settings: Any) -> Iterator[str]:
     from dipole.serve.settings import Settings
 
     held = model or Words()
-    app = create_app(Settings(folder, port=0, **{"rate": 0.0, **settings}), load=lambda name: held)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    app = create_app(Settings(folder, host, 0, **{"rate": 0.0, **settings}), load=lambda name: held)
+    server = uvicorn.Server(uvicorn.Config(app, host=host, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     end = time.monotonic() + 30
@@ -137,7 +137,7 @@ def served(folder: Path, model: Any = None, **settings: Any) -> Iterator[str]:
         assert time.monotonic() < end and thread.is_alive(), "the server did not start"
         time.sleep(0.02)
     try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield f"http://{host}:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(timeout=20)

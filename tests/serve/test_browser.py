@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ pytest.importorskip("fastapi")
 
 from tests.browser import Browser
 from tests.browser import browser as browser
+from tests.serve.hands import emulate, find, press, until
+from tests.serve.hands import page as page
 from tests.serve.site import HOSTILE, collection, papers, served
 
 TITLES = "return [...document.querySelectorAll('a.open')].map(a => a.textContent)"
@@ -28,40 +29,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     collection(home / "hostile", HOSTILE)
     with served(home) as found:
         yield found
-
-
-@pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Browser]:
-    """A browser that has not been here, with a script, in the light, on a wide window."""
-    emulate(browser, dark=False, script=True)
-    browser.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
-    yield browser
-    emulate(browser, dark=False, script=True)
-    browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
-def emulate(browser: Browser, dark: bool, script: bool = True) -> None:
-    asked = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
-    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", asked)
-    browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not script})
-
-
-def press(page: Browser, *keys: str) -> None:
-    from selenium.webdriver import ActionChains
-
-    ActionChains(page.driver).send_keys(*keys).perform()
-
-
-def until(page: Browser, part: str, seconds: float = 10) -> None:
-    """Until the page holds a piece of HTML: for pages on which no script runs, which a form leads to after some time."""
-    end = time.monotonic() + seconds
-    while part not in page.driver.page_source:
-        assert time.monotonic() < end, f"never on the page within {seconds} s: {part}"
-        time.sleep(0.05)
-
-
-def find(page: Browser, selector: str) -> Any:
-    return page.driver.find_element("css selector", selector)
 
 
 def test_searching_as_you_type_shows_the_nearest_and_then_their_sentences(page: Browser, address: str) -> None:
@@ -265,7 +232,7 @@ def test_everything_works_without_a_script(page: Browser, address: str) -> None:
     emulate(page, dark=False, script=False)
     page.driver.get(f"{address}/")
     find(page, "#q").send_keys("late interaction", "\ue007")
-    until(page, "<h1>late interaction</h1>")
+    until(page, ">late interaction</h1>")
     assert page.driver.current_url.endswith("/find?q=late+interaction")
     assert find(page, "a.open").text and find(page, "mark.near").text
     find(page, "input[name=tag][value=retrieval]").click()

@@ -242,6 +242,7 @@ def test_a_vote_without_a_script_counts_in_every_list(client: httpx.Client) -> N
         "kind": "vote",
         "on": True,
         "votes": before + 1,
+        "shown": str(before + 1),
     }
     assert client.post("/mark", data={**sent, "do": "unvote"}, headers={"accept": "application/json"}).json()["votes"] == before
 
@@ -470,6 +471,8 @@ def test_a_server_that_is_still_opening_says_so(tmp_path: Path) -> None:
     client = TestClient(create_app(Settings(tmp_path / "c"), load=lambda name: Words()), base_url="http://127.0.0.1")  # not started
     answer = client.get("/", headers=HTML)
     assert answer.status_code == 503 and "Not yet" in answer.text and answer.headers["retry-after"]
+    assert int(answer.headers["refresh"]) < 10 and "looks again by itself" in answer.text
+    assert "refresh" not in client.get("/nowhere", headers=HTML).headers
     assert "trending" not in answer.text  # a page that knows no collection shows none
 
 

@@ -33,6 +33,7 @@ _SAID = {
     405: "This address takes another kind of request.",
     500: "The server failed at this request; its log says why. Nothing of yours was lost.",
 }
+_AGAIN = 3  # seconds until a page that says "not yet" looks again by itself
 _PLAIN = ("Not Found", "Method Not Allowed")  # what routing says by itself
 
 
@@ -46,7 +47,12 @@ def error_page(request: Request, status: int, message: str) -> Response:
     """The error as a page."""
     heading = _HEADINGS.get(status, "Something went wrong" if status >= 500 else "That cannot be answered")
     said = _SAID.get(status, "Try once more.") if status == 500 or not message or message in _PLAIN else message
-    return view_without(request).page("error.html.jinja", status, tab="", code=status, heading=heading, message=sentence(said))
+    later = status == 503 and request.method == "GET"
+    context = {"code": status, "heading": heading, "message": sentence(said), "later": later}
+    page = view_without(request).page("error.html.jinja", status, tab="", **context)
+    if later:
+        page.headers["Refresh"] = str(_AGAIN)
+    return page
 
 
 class PageRoute(APIRoute):

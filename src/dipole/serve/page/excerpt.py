@@ -11,7 +11,7 @@ from dipole.search.documents import Document
 
 Span = tuple[int, int]
 
-_TITLE = 90  # characters of a title made from a text
+_TITLE, _MADE = 300, 90  # characters of a title, and of one made from a text
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)?")
 _END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]+[)\]\"'\u201d\u2019]*\s+|\n\s*\n|(?<=[\u3002\uff01\uff1f])")
 _SHORTENED = re.compile(r"(?:\b(?:e\.g|i\.e|cf|vs|al|etc|Fig|Figs|Eq|Eqs|Sec|Tab|No|Dr|Prof|St|Mr|Mrs|resp|approx)|\b[A-Z])\.\s+$")
@@ -88,15 +88,24 @@ Piece(text=' nets.', kind='near'), Piece(text=' Three.', kind='')]
     return [*pieces, Piece(" …")] if end < len(text.rstrip()) else pieces
 
 
+def cut(text: str, most: int) -> str:
+    """One line of about so many characters at most, cut between words where there are any.
+
+    >>> cut("a title of several words", 12), cut("short", 12), cut("onewordalone", 6)
+    ('a title of …', 'short', 'onewor …')
+    """
+    said = " ".join(text.split())
+    return said if len(said) <= most else said[:most].rsplit(" ", 1)[0] + " …"
+
+
 def title_of(document: Document) -> str:
-    """Its title, or its first words."""
-    said = " ".join((document.title or document.text.strip().split("\n")[0]).split())
-    return said if document.title or len(said) <= _TITLE else said[:_TITLE].rsplit(" ", 1)[0] + " …"
+    """Its title, or its first words; one that is longer than a title is cut."""
+    return cut(document.title, _TITLE) or cut(document.text.strip().split("\n")[0], _MADE)
 
 
 def titled_by_all(document: Document) -> bool:
     """Whether all of its text stands for its title, so that there is nothing more to show."""
-    return not document.title and title_of(document) == " ".join(document.text.split())
+    return not document.title.strip() and title_of(document) == " ".join(document.text.split())
 
 
 def _window(text: str, words: Sequence[Span], near: Span | None, length: int) -> Span:

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from dipole.core.addresses import own_address
 from dipole.serve.page.errors import PageRoute
+from dipole.serve.page.rendering import brief
 from dipole.serve.page.view import THEME, Asked
 from dipole.serve.state import KINDS
 
@@ -56,7 +57,7 @@ def mark(view: Asked, form: Genuine) -> Response:
         raise HTTPException(404, "No document of this name is in the collection; it may have been taken out.")
     votes = found[0].votes + view.desk.state.mark(view.visitor, view.name, id, *deed)
     if "application/json" in view.request.headers.get("accept", ""):
-        return JSONResponse({"id": id, "kind": deed[0], "on": deed[1], "votes": votes})
+        return JSONResponse({"id": id, "kind": deed[0], "on": deed[1], "votes": votes, "shown": brief(votes)})
     return RedirectResponse(own_address(form.get("next", ""), view.link("/", collection="")), 303)
 
 

@@ -13,7 +13,7 @@ from fastapi.responses import RedirectResponse, Response
 from dipole.search.documents import Document
 from dipole.search.filters import Filter
 from dipole.serve.page.errors import PageRoute
-from dipole.serve.page.rendering import day, weekday
+from dipole.serve.page.rendering import day, today, weekday
 from dipole.serve.page.rows import SIZE, Pager, Row, pager, rows_of
 from dipole.serve.page.view import Asked, View
 
@@ -30,6 +30,7 @@ class Group:
     rows: Sequence[Row]
     title: str = ""
     about: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def home(view: Asked) -> Response:
     days = view.survey.days
     if not days:
         return _undated(view)
-    until, counts = _today(), dict(days)
+    until, counts = today(), dict(days)
     shown = [(date, count) for date, count in days if date <= until] or [days[-1]]
     chosen: list[datetime.date] = []
     total = 0
@@ -62,10 +63,11 @@ def home(view: Asked) -> Response:
     for date in chosen:
         held = _of(view, Filter(after=date, before=date), "votes", SIZE, 0)
         about = _papers(counts[date]) if counts[date] <= SIZE else f"the first {SIZE} of {counts[date]:,}"
-        groups.append(Group(rows_of(view, held), weekday(date) if len(chosen) > 1 else "", about))
+        groups.append(Group(rows_of(view, held), weekday(date) if len(chosen) > 1 else "", about, view.link(f"/day/{date.isoformat()}")))
     last = chosen[0]
     heading = "Today" if last == until else weekday(last)
-    about = f"{_papers(counts[last])}, the most voted first" if len(chosen) == 1 else "The latest days, the most voted first"
+    when = f"{weekday(last)}: " if last == until else ""
+    about = f"{when}{_papers(counts[last])}, the most voted first" if len(chosen) == 1 else "The latest days, the most voted first"
     if len(chosen) > 1:
         heading = "Latest"
     after = Pager(1, 0, "", view.link(f"/day/{last.isoformat()}", page=2)) if len(chosen) == 1 and counts[last] > SIZE else Pager()
@@ -106,8 +108,8 @@ def one_day(view: Asked, date: str, page: Page = 1) -> Response:
 @router.get("/week")
 def this_week(view: Asked) -> Response:
     """The newest week."""
-    days = [date for date, _ in view.survey.days if date <= _today()] or [date for date, _ in view.survey.days]
-    return one_week(view, _week_name(days[-1] if days else _today()))
+    days = [date for date, _ in view.survey.days if date <= today()] or [date for date, _ in view.survey.days]
+    return one_week(view, _week_name(days[-1] if days else today()))
 
 
 @router.get("/week/{week}")
@@ -239,7 +241,3 @@ def _week_name(date: datetime.date) -> str:
 
 def _papers(count: int) -> str:
     return f"{count:,} {'document' if count == 1 else 'documents'}"
-
-
-def _today() -> datetime.date:
-    return datetime.datetime.now(datetime.UTC).date()

@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Any
 
 from dipole.core.extras import need
+from dipole.serve.page.excerpt import cut
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
@@ -44,8 +45,8 @@ def environment() -> Any:
     made = jinja.Environment(
         loader=jinja.FileSystemLoader(str(folder)), autoescape=True, undefined=jinja.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    how_values_read: dict[str, Any] = {"day": day, "short_day": short_day, "weekday": weekday, "number": number}
-    made.filters.update({**how_values_read, "collapse": collapse, "sentence": sentence, "xml": without_control})
+    how_values_read: dict[str, Any] = {"day": day, "short_day": short_day, "weekday": weekday, "number": number, "brief": brief}
+    made.filters.update({**how_values_read, "collapse": collapse, "sentence": sentence, "xml": without_control, "cut": cut})
     return made
 
 
@@ -58,13 +59,18 @@ def day(date: datetime.date) -> str:
     return f"{date.day} {date:%b} {date.year}"
 
 
-def short_day(date: datetime.date) -> str:
-    """A day of these weeks.
+def today() -> datetime.date:
+    """The day it is, by UTC."""
+    return datetime.datetime.now(datetime.UTC).date()
 
-    >>> short_day(datetime.date(2026, 11, 5))
-    'Thu, 5 Nov'
+
+def short_day(date: datetime.date, now: datetime.date | None = None) -> str:
+    """A day of these weeks; of another year than that of ``now`` (today), with its year.
+
+    >>> short_day(datetime.date(2026, 11, 5), datetime.date(2026, 12, 1)), short_day(datetime.date(2026, 12, 31), datetime.date(2027, 1, 1))
+    ('Thu, 5 Nov', 'Thu, 31 Dec 2026')
     """
-    return f"{date:%a}, {date.day} {date:%b}"
+    return f"{date:%a}, {date.day} {date:%b}" + (f" {date.year}" if date.year != (now or today()).year else "")
 
 
 def weekday(date: datetime.date) -> str:
@@ -88,6 +94,18 @@ def sentence(text: str) -> str:
 def number(count: int) -> str:
     """A count with its thousands apart."""
     return f"{count:,}"
+
+
+def brief(count: int) -> str:
+    """A count in at most five characters, for where there is no room for more.
+
+    >>> [brief(n) for n in (7, 9_999, 12_345, 999_999, 12_345_678)]
+    ['7', '9,999', '12.3k', '999k', '12.3M']
+    """
+    if count < 10_000:
+        return number(count)
+    size, letter = (1_000, "k") if count < 1_000_000 else (1_000_000, "M")
+    return (f"{count // (size // 10) / 10:.1f}" if count < 100 * size else f"{count // size:,}") + letter
 
 
 def collapse(text: str) -> str:

@@ -42,6 +42,12 @@ class Row:
         return title_of(self.document)
 
     @property
+    def whole_title(self) -> str:
+        """Its title where that is too long for a heading."""
+        said = " ".join(self.document.title.split())
+        return said if said and said != self.title else ""
+
+    @property
     def date(self) -> datetime.date | None:
         return self.document.date
 

@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from dipole.core.errors import UnknownNameError
 from dipole.search.collection import Collection
-from dipole.serve.guard.key import knows_key
+from dipole.serve.guard.key import COOKIE, knows_key
 from dipole.serve.held import Held
 from dipole.serve.page.atlases import Atlases
 from dipole.serve.page.nearest import Sentences
@@ -125,6 +125,12 @@ class View:
         """Characters a query may have."""
         settings: Settings = self.request.app.state.settings
         return settings.max_query_chars
+
+    @property
+    def signed_in(self) -> bool:
+        """Whether the visitor gave the key in the form, and so has a session to end."""
+        settings: Settings = self.request.app.state.settings
+        return bool(settings.api_key) and COOKIE in self.request.cookies
 
     @property
     def theme(self) -> str:

@@ -24,7 +24,7 @@
     if (button.dataset.on) { button.textContent = told.on ? button.dataset.on : button.dataset.off; }
     if (told.kind === "vote") {
       const count = told.votes.toLocaleString("en-US");
-      $(".count", button).textContent = count;
+      $(".count", button).textContent = told.shown;
       button.setAttribute("aria-label", button.getAttribute("aria-label").replace(/, [\d,]+ so far$/, `, ${count} so far`));
     }
     if (told.kind === "read") { button.closest(".row").classList.toggle("seen", told.on); }
@@ -39,8 +39,9 @@
       const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/json" } });
       if (answer.ok) {
         shown(button, await answer.json());
-      } else if (answer.status === 403) {
-        location.reload();  // the page is older than the cookie
+        sessionStorage.setItem("marked", Date.now());
+      } else if (answer.status === 401 || answer.status === 403) {
+        location.reload();  // the session has ended, or the page is older than the cookie
       } else {
         warn(answer.status === 429 ? "Too many at once. Wait a moment." : "That did not work. Nothing was changed.");
       }
@@ -51,6 +52,13 @@
       button.focus({ preventScroll: true });
     }
   }
+
+  // Going back shows a page as it was; where something was marked since, it is asked for again.
+  const again = performance.getEntriesByType("navigation")[0]?.type === "back_forward";
+  addEventListener("pageshow", (event) => {
+    if (!again && !event.persisted) { history.replaceState({ at: Date.now() }, ""); }
+    else if (history.state?.at < Number(sessionStorage.getItem("marked"))) { location.reload(); }
+  });
 
   document.addEventListener("submit", (event) => {
     if (event.target.matches("form.mark") && event.submitter) {
@@ -80,8 +88,9 @@
   // -- search as you type -------------------------------------------------------------------------------------------
   // The answer is the page that the form would have led to; its results take the place of what is shown. First without the
   // nearest sentences, which take longest, then with them once nothing is typed any more. A newer question ends an older one.
+  // Going back leads to the question before, not to every letter: what is typed in one sitting is one entry of the history.
   const WAIT = 140, REST = 420;
-  let asking = null, timer = 0, last = "";
+  let asking = null, timer = 0, last = "", sitting = false, shownAt = location.pathname + location.search;
 
   function address(form) {
     const url = new URL(form.action);
@@ -105,6 +114,7 @@
     if (quick) { from.searchParams.set("quick", "1"); }
     try {
       const answer = await fetch(from, { signal: mine.signal, headers: { Accept: "text/html" } });
+      if (answer.redirected) { location.assign(url); return false; }  // to the form that asks for the key
       if (!answer.ok && answer.status !== 400) { throw new Error(String(answer.status)); }
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (mine.signal.aborted) { return false; }
@@ -127,13 +137,14 @@
         const fresh = $(`[data-follow="${part.dataset.follow}"]`, page);
         if (fresh && !all("input:not([type=hidden])", part).some((one) => one.value !== one.defaultValue)) { part.replaceWith(fresh); }
       }
-      history.replaceState({ live: true }, "", url);
     } else {
       $("#main").replaceWith($("#main", page));
       all(".tabs [aria-current]").forEach((tab) => tab.removeAttribute("aria-current"));
-      history.pushState({ live: true }, "", url);
       scrollTo(0, 0);
     }
+    if (url.pathname + url.search !== shownAt) { history[sitting ? "replaceState" : "pushState"]({ at: Date.now() }, "", url); }
+    sitting = true;
+    shownAt = location.pathname + location.search;
     document.title = page.title;
     const results = $("#results");
     status(results && (results.dataset.count || $(".empty", results)?.textContent.trim()) || "");
@@ -150,13 +161,14 @@
     }, wait);
   }
 
+  field.addEventListener("focus", () => { sitting = false; });
   field.addEventListener("input", () => { if (field.value.trim() || $("[data-live]")) { type(WAIT); } });
   field.form.addEventListener("submit", (event) => {
     if ($("[data-live]")) { event.preventDefault(); last = ""; clearTimeout(timer); look(asked(), false); }
   });
-  document.addEventListener("change", (event) => { if (event.target.closest("#narrow")) { type(0); } });
+  document.addEventListener("change", (event) => { if (event.target.closest("#narrow")) { sitting = false; type(0); } });
   document.addEventListener("submit", (event) => { if (event.target.id === "narrow") { event.preventDefault(); last = ""; type(0); } });
-  addEventListener("popstate", () => location.reload());
+  addEventListener("popstate", () => { if (location.pathname + location.search !== shownAt) { location.reload(); } });  // else a #part
 
   // -- keys ---------------------------------------------------------------------------------------------------------
   const here = () => $(".row:focus") || document.activeElement?.closest(".row") || $(".row.here") || $(".item.row");
