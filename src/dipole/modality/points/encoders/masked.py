@@ -13,8 +13,7 @@ Masks are drawn when a batch is prepared, so gradient caching repeats them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -31,7 +30,7 @@ __all__ = ["Masked"]
 
 
 @part
-class Masked(nn.Module):
+class Masked(weights.Plain):
     """Clouds of points -> unit vectors. Weights are drawn from torch's generator. Raises DataError for items that are no clouds."""
 
     dimension: int = at_least(1, 384, "d")
@@ -42,6 +41,8 @@ class Masked(nn.Module):
     depth: int = at_least(1, 12, "blocks of the encoder")
     decoder_depth: int = at_least(1, 4, "blocks of a decoder")
     heads: int = at_least(1, 6, "attention heads")
+
+    incidental = ("ratio",)
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -102,24 +103,6 @@ class Masked(nn.Module):
         masked = torch.ones_like(order, dtype=torch.bool).scatter(1, order[:, : self.groups - self.hidden], False)
         meta = {"masked": masked, "points": points, "predicted": predicted}
         return Encoded(pooled, tokens, torch.ones_like(masked), before, meta=meta)
-
-    def encode(self, items: Sequence[Any], batch_size: int = 32, progress: bool = False, side: str = "") -> torch.Tensor:
-        """(N, d) float32 on the CPU, all groups visible. ``side`` changes nothing here."""
-        return weights.encode(self, items, batch_size, side or "queries", progress)
-
-    @property
-    def identity(self) -> str:
-        """sha256 of the weights' bytes and the settings that change a vector."""
-        return weights.identity(self, {**weights.settings_of(self), "ratio": None})
-
-    def save(self, folder: str | Path) -> Path:
-        """Write ``masked.safetensors``, weights and settings, into ``folder``."""
-        return weights.save(self, folder, "masked.safetensors")
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Masked:
-        """What :meth:`save` wrote. Raises CheckpointError where it is not there or broken."""
-        return cast(Masked, weights.load(cls, folder, "masked.safetensors", "points.masked"))
 
 
 def farthest(clouds: torch.Tensor, real: torch.Tensor, count: int) -> torch.Tensor:

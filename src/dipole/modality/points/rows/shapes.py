@@ -5,12 +5,11 @@ Spheres, boxes, cylinders, cones and rings, equally frequent.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterator
 
 import torch
 
+from dipole.core.made import Made
 from dipole.core.part import at_least, part
 from dipole.core.protocols import Row
 
@@ -20,7 +19,7 @@ NAMES = ("sphere", "box", "cylinder", "cone", "ring")
 
 
 @part
-class Shapes:
+class Shapes(Made):
     """Rows ``anchor`` (points, 3) float32 about the origin, ``positive`` the solid's name, ``label`` its place in ``NAMES``."""
 
     count: int = at_least(1, 250, "how many rows")
@@ -38,24 +37,7 @@ class Shapes:
             matrix = torch.tensor([[math.cos(turn), -math.sin(turn), 0], [math.sin(turn), math.cos(turn), 0], [0, 0, 1.0]])
             cloud = cloud @ matrix.T + self.noise * torch.randn(self.points, 3, generator=chance)
             rows.append({"anchor": cloud - cloud.mean(0), "positive": NAMES[label], "label": label})
-        digest = hashlib.sha256(b"".join(row["anchor"].numpy().tobytes() for row in rows))
-        vars(self).update(_rows=rows, _fingerprint=digest.hexdigest())
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Row:
-        rows: list[Row] = vars(self)["_rows"]
-        return rows[index]
-
-    def __iter__(self) -> Iterator[Row]:
-        return iter(vars(self)["_rows"])
-
-    @property
-    def fingerprint(self) -> str:
-        """sha256 of the coordinates."""
-        found: str = vars(self)["_fingerprint"]
-        return found
+        self.keep(rows, b"".join(row["anchor"].numpy().tobytes() for row in rows))
 
 
 def solid(name: str, count: int, chance: torch.Generator) -> torch.Tensor:
