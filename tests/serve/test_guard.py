@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import time
 from pathlib import Path
@@ -253,3 +254,53 @@ def test_a_failure_tells_nothing(folder: Path, caplog: pytest.LogCaptureFixture)
         assert str(folder) not in answer.text and "Traceback" not in answer.text and "secret" not in answer.text
         assert "secret path" in caplog.text
         assert client.get("/search", params=ASK).status_code == 200
+
+
+# -- in words -----------------------------------------------------------------------------------------------------------
+
+
+def test_people_are_refused_by_a_page_and_programs_by_a_problem(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Settings, "max_url_bytes", 20_000)
+
+    class Slow(Words):
+        def encode(self, items, batch_size=32, progress=False, side=""):  # type: ignore[no-untyped-def]
+            time.sleep(0.4 if "slow" in items[0] else 0)
+            return super().encode(items)
+
+    def refused(client, method: str, path: str, **sent):  # type: ignore[no-untyped-def]
+        """The page's answer, once it is certain that programs get the same as a problem document."""
+        for accept in ("text/html,application/xhtml+xml,*/*;q=0.8", "*/*"):
+            answer = client.request(method, path, **{**sent, "headers": {**sent.get("headers", {}), "Accept": accept}})
+            assert answer.headers["cache-control"] == "no-store" and "set-cookie" not in answer.headers, path
+            if accept == "*/*":
+                assert answer.headers["content-type"] == "application/problem+json" and answer.json()["status"] == answer.status_code
+            else:
+                page = answer
+        assert page.status_code == answer.status_code and page.headers.get("retry-after") == answer.headers.get("retry-after")
+        assert page.headers["content-type"].startswith("text/html") and f'<p class="code">{page.status_code}</p>' in page.text
+        assert "papers" not in page.text and "1 document" not in page.text and "<form" not in page.text  # a stranger may be asking
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        said = html.unescape(page.text)
+        assert answer.json()["detail"][1:] in said
+        return page.status_code, said
+
+    with asking(folder, Slow(), max_body_bytes=100, request_seconds=0.2) as client:
+        found = dict(
+            [
+                refused(client, "GET", "/", headers={"Host": "evil.example"}),
+                refused(client, "POST", "/mark", headers={"Origin": "https://evil.example"}),
+                refused(client, "POST", "/mark", content=b"x" * 200),
+                refused(client, "GET", "/find?q=" + "x" * 20_001),
+                refused(client, "GET", "/find?q=slow"),
+            ]
+        )
+    assert sorted(found) == [403, 413, 414, 421, 503] and "longer than 0.2 s" in found[503]
+    with asking(folder, rate=0.01, burst=1) as client:
+        client.get("/collections")
+        status, said = refused(client, "GET", "/")
+        assert status == 429 and "Too fast" in said
+    with asking(folder, api_key=KEY) as client:
+        assert refused(client, "GET", "/", headers={"X-API-Key": "guess"})[0] == 401
+        for number in range(10):
+            client.get("/", headers={"X-API-Key": f"guess {number}"})
+        assert refused(client, "GET", "/", headers={"X-API-Key": "guess"})[0] == 429

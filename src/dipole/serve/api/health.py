@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from dipole.serve.api.answers import Health
-from dipole.serve.guard.key import knows_key
+from dipole.serve.guard.known import knows_key
 
 router = APIRouter(tags=["server"])
 

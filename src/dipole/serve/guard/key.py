@@ -16,12 +16,11 @@ from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse
 
 from dipole.core.extras import need
+from dipole.serve.guard.known import COOKIE, KNOWS
 from dipole.serve.guard.rate import Buckets, client
 from dipole.serve.guard.refusal import ASGIApp, Receive, Scope, Send, header, refuse
 from dipole.serve.settings import Settings
 
-COOKIE = "dipole_session"
-_KNOWS = "dipole.knows_key"  # in the scope of a request
 DAYS = 30
 # Without a key: whether the server is up, the form that asks for the key and its looks, and the signed links of mails.
 OPEN = ("/health", "/login", "/favicon.ico")
@@ -63,8 +62,8 @@ class Key:
             await self.app(scope, receive, send)
             return
         sent, cookie = _sent(scope), cookie_parser(header(scope, b"cookie")).get(COOKIE, "")
-        scope[_KNOWS] = self.sessions.right(sent) if sent else self.sessions.valid(cookie)
-        if scope[_KNOWS] or _open(scope["path"]):
+        scope[KNOWS] = self.sessions.right(sent) if sent else self.sessions.valid(cookie)
+        if scope[KNOWS] or _open(scope["path"]):
             await self.app(scope, receive, send)
         elif sent:
             if wait := self.wrong.take(client(scope)):
@@ -77,11 +76,6 @@ class Key:
         else:
             detail = "an API key is needed: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
             await refuse(scope, receive, send, 401, detail, WWW_Authenticate="Bearer")
-
-
-def knows_key(scope: Scope) -> bool:
-    """Whether who asks knows the key, or none is needed. What is open to everybody may tell nothing of the collections otherwise."""
-    return bool(scope.get(_KNOWS, True))
 
 
 def _open(path: str) -> bool:

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from dipole.core.addresses import own_address
-from dipole.serve.guard.key import COOKIE, DAYS, Sessions
+from dipole.serve.guard.key import DAYS, Sessions
+from dipole.serve.guard.known import COOKIE
 from dipole.serve.guard.rate import client
 from dipole.serve.page.view import view_of_nobody
 

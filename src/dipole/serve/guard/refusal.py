@@ -1,4 +1,6 @@
-"""What the guards have in common: they are ASGI applications around another one, and refuse with a problem document."""
+"""What the guards have in common: they are ASGI applications around another one, and refuse in words: people with a page, programs
+with a problem document.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,15 @@ import http
 from collections.abc import Mapping
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dipole.serve.page.errors import refusal_page, wants_page
 
 __all__ = ["ASGIApp", "Message", "Receive", "Scope", "Send", "header", "problem", "refuse"]
 
 FREE = "/health"  # answered also to those who ask too often, and when everything is busy: it says whether to send more
-
-
 MEDIA = "application/problem+json"
 
 
@@ -29,5 +32,7 @@ def header(scope: Scope, name: bytes) -> str:
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, status: int, detail: str, **headers: str) -> None:
-    """Answer with a problem; ``headers`` with underscores for hyphens."""
-    await problem(status, detail, {name.replace("_", "-"): value for name, value in headers.items()})(scope, receive, send)
+    """Answer with a page or a problem; ``headers`` with underscores for hyphens."""
+    request, said = Request(scope), {name.replace("_", "-"): value for name, value in headers.items()}
+    answer = refusal_page(request, status, detail, said) if wants_page(request) else problem(status, detail, said)
+    await answer(scope, receive, send)

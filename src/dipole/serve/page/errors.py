@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi import Request
@@ -15,16 +16,20 @@ from starlette.exceptions import HTTPException
 
 from dipole.core.errors import DipoleError
 from dipole.serve.page.rendering import sentence
-from dipole.serve.page.view import view_without
+from dipole.serve.page.view import View, view_of_nobody, view_without
 
 log = logging.getLogger("dipole.serve")
 
 _HEADINGS = {
+    401: "A key is needed",
     403: "Not from here",
     404: "Nothing here",
     405: "Not like that",
+    408: "Too slow",
     413: "Too much at once",
+    414: "Too long an address",
     415: "Not a form",
+    421: "Not by this name",
     429: "Too fast",
     503: "Not yet",
 }
@@ -45,11 +50,22 @@ def wants_page(request: Request) -> bool:
 
 def error_page(request: Request, status: int, message: str) -> Response:
     """The error as a page."""
+    return _page(request, view_without(request), status, message)
+
+
+def refusal_page(request: Request, status: int, message: str, headers: Mapping[str, str]) -> Response:
+    """What a guard refuses, as a page that says nothing of any collection and gives no cookie: it may be a stranger who asks."""
+    page = _page(request, dataclasses.replace(view_of_nobody(request), fresh=False), status, message)
+    page.headers.update({"Cache-Control": "no-store", **headers})
+    return page
+
+
+def _page(request: Request, view: View, status: int, message: str) -> Response:
     heading = _HEADINGS.get(status, "Something went wrong" if status >= 500 else "That cannot be answered")
     said = _SAID.get(status, "Try once more.") if status == 500 or not message or message in _PLAIN else message
     later = status == 503 and request.method == "GET"
     context = {"code": status, "heading": heading, "message": sentence(said), "later": later}
-    page = view_without(request).page("error.html.jinja", status, tab="", **context)
+    page = view.page("error.html.jinja", status, tab="", **context)
     if later:
         page.headers["Refresh"] = str(_AGAIN)
     return page

@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from dipole.core.errors import UnknownNameError
 from dipole.search.collection import Collection
-from dipole.serve.guard.key import COOKIE, knows_key
+from dipole.serve.guard.known import COOKIE, knows_key
 from dipole.serve.held import Held
 from dipole.serve.page.atlases import Atlases
 from dipole.serve.page.nearest import Sentences
