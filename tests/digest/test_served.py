@@ -27,13 +27,30 @@ httpx = pytest.importorskip("httpx")
 pytest.importorskip("uvicorn")
 
 
+SITE = "https://papers.example.org"
+
+
+class Proxy(httpx.HTTPTransport):
+    """The proxy that people come through by https; it speaks to the server by http."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self.to = httpx.URL(address)
+
+    def handle_request(self, request: Any) -> Any:
+        url = request.url.copy_with(scheme="http", host=self.to.host, port=self.to.port)
+        return super().handle_request(
+            httpx.Request(request.method, url, headers=request.headers, stream=request.stream, extensions=request.extensions)
+        )
+
+
 class Site:
     """A served collection, and somebody with a browser that keeps cookies."""
 
     def __init__(self, folder: Path, address: str, server: Running) -> None:
         self.folder, self.address, self.inbox = folder, address, server.inbox
         self.office = Office.open(folder)
-        self.client = httpx.Client(base_url=address, headers={"Accept": "text/html"}, timeout=60)
+        self.client = httpx.Client(base_url=SITE, headers={"Accept": "text/html"}, timeout=60, transport=Proxy(address))
 
     def __enter__(self) -> Site:
         return self
@@ -73,14 +90,14 @@ def site(folder: Path, mail_server: Running, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("DIPOLE_SMTP_HOST", "127.0.0.1")
     monkeypatch.setenv("DIPOLE_SMTP_PORT", str(mail_server.port))
     monkeypatch.setenv("DIPOLE_SMTP_SECURITY", "none")
-    monkeypatch.setenv("DIPOLE_BASE_URL", "https://papers.example.org")
-    with served(folder, Topics(), base_url="https://papers.example.org") as address, Site(folder, address, mail_server) as made:
+    monkeypatch.setenv("DIPOLE_BASE_URL", SITE)
+    with served(folder, Topics(), base_url=SITE) as address, Site(folder, address, mail_server) as made:
         yield made
 
 
 def here(site: Site, address: str) -> str:
     """A link of a mail, at the server under test."""
-    assert address.startswith("https://papers.example.org/")
+    assert address.startswith(f"{SITE}/")
     return urlsplit(address).path
 
 
@@ -121,11 +138,11 @@ def test_links_in_a_digest_lead_somewhere(site: Site) -> None:
     assert main(["digest", str(site.folder)]) == 0
     links = set()
     for _, message in site.mails(2):
-        links |= {word for word in message.get_body(("plain",)).get_content().split() if word.startswith("https://papers.example.org/")}
+        links |= {word for word in message.get_body(("plain",)).get_content().split() if word.startswith(f"{SITE}/")}
     assert len(links) > 10 and any("/find?q=cats" in one for one in links) and any(one.endswith("/trending") for one in links)
     time.sleep(1.5)  # the server takes up the new commit
     for one in links:
-        assert site.client.get(one.removeprefix("https://papers.example.org")).status_code == 200, one
+        assert site.client.get(one.removeprefix(SITE)).status_code == 200, one
 
 
 def test_everybody_gets_the_same_answer(site: Site) -> None:
@@ -180,7 +197,7 @@ def test_links_that_were_not_made_here(path: str, site: Site) -> None:
 
 
 def test_without_a_mail_server_the_page_says_when_and_the_command_sends(folder: Path, mail_server: Running, monkeypatch: Any) -> None:
-    with served(folder, Topics()) as address, Site(folder, address, mail_server) as site:
+    with served(folder, Topics(), base_url=SITE) as address, Site(folder, address, mail_server) as site:
         assert "comes when this site next sends its digests" in said(site.subscribe("ada@example.org", query="cats"))
     assert len(spool.waiting(site.office.store)) == 1 and mail_server.inbox.taken == []
     for name, value in (("HOST", "127.0.0.1"), ("PORT", str(mail_server.port)), ("SECURITY", "none")):
@@ -204,7 +221,7 @@ def test_with_an_api_key_links_of_mails_work_without_it(folder: Path, mail_serve
 def test_several_collections(tmp_path: Path, mail_server: Running, monkeypatch: Any, folder: Path) -> None:
     for name in ("one", "two"):
         Collection.create(tmp_path / "all" / name, OLD, Topics())
-    with served(tmp_path / "all", Topics()) as address, Site(tmp_path / "all", address, mail_server) as site:
+    with served(tmp_path / "all", Topics(), base_url=SITE) as address, Site(tmp_path / "all", address, mail_server) as site:
         assert site.client.post("/subscribe?collection=two", data={"token": site.token(), "address": "a@example.org"}).status_code == 200
         assert site.subscribe("b@example.org").status_code == 200
         [first, second] = site.office.store.subscriptions()

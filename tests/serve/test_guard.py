@@ -111,6 +111,15 @@ def test_people_get_a_form_and_then_a_cookie(folder: Path) -> None:
         assert client.get("/collections").status_code == 401
 
 
+def test_every_cookie_is_sent_by_https_alone_where_people_come_by_https(folder: Path) -> None:
+    for base_url, secure in (("https://papers.example.org", True), ("", False)):
+        with asking(folder, api_key=KEY, base_url=base_url) as client:
+            session = client.post("/login", data={"key": KEY}, follow_redirects=False).headers["set-cookie"]
+            visitor = client.get("/help", headers={"X-API-Key": KEY}).headers["set-cookie"]
+            for cookie in (session, visitor):
+                assert ("Secure" in cookie) == secure and "HttpOnly" in cookie and "SameSite=lax" in cookie, cookie
+
+
 def test_a_cookie_of_another_key_is_nothing(folder: Path) -> None:
     with asking(folder, api_key=KEY) as client:
         cookie = client.post("/login", data={"key": KEY}, follow_redirects=False).cookies["dipole_session"]

@@ -1,4 +1,4 @@
-"""Whether who asks knows the key: written into the scope of a request by :mod:`~dipole.serve.guard.key`, read by whoever tells something."""
+"""Whether who asks knows the key: written into a request's scope by the guard of that name, read by whoever tells something."""
 
 from __future__ import annotations
 

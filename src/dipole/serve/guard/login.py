@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from dipole.core.addresses import own_address
+from dipole.serve.cookies import give
 from dipole.serve.guard.key import DAYS, Sessions
 from dipole.serve.guard.known import COOKIE
 from dipole.serve.guard.rate import client
@@ -35,16 +36,15 @@ async def enter(request: Request) -> Response:
             return _page(request, then, "Too many wrong keys; wait a minute." if slow else "That is not the key.", 429 if slow else 401)
     answer = RedirectResponse(own_address(then), 303, {"Cache-Control": "no-store"})
     if settings.api_key:
-        secure = settings.encrypted or request.url.scheme == "https"
-        answer.set_cookie(COOKIE, sessions.new(), max_age=DAYS * 24 * 3600, httponly=True, samesite="lax", secure=secure)
+        give(request, answer, COOKIE, sessions.new(), DAYS * 24 * 3600)
     return answer
 
 
 @router.post("/logout")
-def leave() -> Response:
+def leave(request: Request) -> Response:
     """Forget the cookie."""
     answer = RedirectResponse("/login", 303, {"Cache-Control": "no-store"})
-    answer.delete_cookie(COOKIE, httponly=True, samesite="lax")
+    give(request, answer, COOKIE, "", 0)
     return answer
 
 

@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from dipole.core.errors import UnknownNameError
 from dipole.search.collection import Collection
+from dipole.serve.cookies import give
 from dipole.serve.guard.known import COOKIE, knows_key
 from dipole.serve.held import Held
 from dipole.serve.page.atlases import Atlases
@@ -192,10 +193,9 @@ class View:
             self.remember(response, VISITOR, self.desk.visitors.cookie(self.visitor))
         return response
 
-    def remember(self, response: Any, name: str, value: str) -> None:
-        """A cookie for a year, for this site alone, that no script reads."""
-        secure = self.request.url.scheme == "https"
-        response.set_cookie(name, value, max_age=YEAR, httponly=True, samesite="lax", secure=secure, path="/")
+    def remember(self, response: Response, name: str, value: str) -> None:
+        """A cookie for a year."""
+        give(self.request, response, name, value, YEAR)
 
 
 def view_of(request: Request, collection: str = "") -> View:
