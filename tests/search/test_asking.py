@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,11 @@ import pytest
 import torch
 
 from dipole.core.errors import DataError, UnknownNameError, UsageError
-from dipole.search import nearest
+from dipole.search import manifest, nearest
 from dipole.search.collection import Collection
 from dipole.search.documents import Document, document_of
 from dipole.search.filters import Filter, facet, parse_fields
+from dipole.search.manifest import Manifest
 from dipole.search.write import Changes
 from tests.search.test_collection import Letters, numbered, tables
 
@@ -176,6 +179,18 @@ def test_upsert_adds_replaces_and_encodes_only_new_texts(tmp_path: Path, papers:
     assert changes == Changes(0, 0, 4) and again.manifest == made.manifest, "nothing to do, nothing is written"
 
 
+READING = """
+import sys
+import torch
+from dipole.search.collection import Collection
+held = Collection.open(sys.argv[1])
+print("open", flush=True)
+sys.stdin.readline()
+print(len(held.browse(limit=99)), len(held.search_vectors(torch.ones(1, held.manifest.dimension), 99)[0]), flush=True)
+sys.stdin.readline()
+"""
+
+
 def test_delete_rollback_and_compaction(tmp_path: Path, papers: list[Document]) -> None:
     model = Letters()
     made = Collection.create(tmp_path / "c", papers, model)
@@ -196,10 +211,51 @@ def test_delete_rollback_and_compaction(tmp_path: Path, papers: list[Document]) 
     small = grown.compact()
     assert [m.what for m in small.history()] == ["append", "compact"]
     assert {d.id for d in small.browse(limit=99)} == {d.id for d in grown.browse(limit=99)}, "who has it open can go on reading"
+    del made, fewer, back, grown  # what somebody reads stays
     small = small.compact(keep=1)
     assert [m.what for m in small.history()] == ["compact"] and len(tables(tmp_path / "c")) == 1
     with pytest.raises(UsageError, match="no commit 1"):
         small.rollback(1)
+
+
+def test_what_somebody_reads_stays_however_often_it_is_compacted(tmp_path: Path, papers: list[Document]) -> None:
+    model = Letters()
+    Collection.create(tmp_path / "c", papers, model)
+    other = subprocess.Popen(
+        [sys.executable, "-c", READING, str(tmp_path / "c")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    try:
+        assert other.stdout is not None and other.stdin is not None and other.stdout.readline() == "open\n"
+        for number in range(3):
+            Collection.open(tmp_path / "c").append(numbered(number, number + 1), model).compact()
+        assert len(tables(tmp_path / "c")) == 3  # the last two, and the one that is being read
+        other.stdin.write("read\n")
+        assert other.stdout.readline() == "40 40\n"
+    finally:
+        other.kill()  # the system takes a killed reader's lock away
+        other.communicate()
+    Collection.open(tmp_path / "c").append(numbered(9, 10), model)
+    assert len(tables(tmp_path / "c")) == 2
+
+
+def test_whoever_opens_while_it_is_compacted_gets_what_counts(
+    tmp_path: Path, papers: list[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Letters()
+    Collection.create(tmp_path / "c", papers, model)
+    read, before = manifest.read, []
+
+    def slowly(folder: Path) -> Manifest:
+        found = read(folder)
+        if not before:
+            before.append(found)
+            for _ in range(2):  # between reading which table counts and opening it
+                Collection(folder, read(folder)).compact()
+        return found
+
+    monkeypatch.setattr(manifest, "read", slowly)
+    assert len(Collection.open(tmp_path / "c").browse(limit=99)) == 40
+    assert not (tmp_path / "c" / f"{before[0].table}.lance").exists()
 
 
 def test_an_index_answers_with_the_recall_it_was_measured_to_have(tmp_path: Path) -> None:

@@ -92,6 +92,40 @@ def test_a_new_commit_is_taken_up_while_eight_clients_ask_and_no_request_fails(t
         assert 6 <= reloads <= 7
 
 
+def test_no_request_fails_while_it_is_compacted_again_and_again_between_two_looks(tmp_path: Path) -> None:
+    folder = shelved(tmp_path / "papers", PAPERS)
+    with serving(folder, reload_seconds=2.0, rate=0) as server:
+        stop, seen, failed = threading.Event(), [0] * 4, []
+
+        def hammer(number: int) -> None:
+            with httpx.Client(base_url=server.url, timeout=30) as client:
+                while not stop.is_set():
+                    id = f"doc/{seen[number] % 200}"
+                    for path in (f"/items/{id}", f"/similar/{id}?k=3", f"/search?q=text+{id}&how=hybrid", "/items?order=newest&limit=50"):
+                        answer = client.get(path)
+                        if answer.status_code != 200:
+                            failed.append((path, answer.text))
+                    seen[number] += 1
+
+        threads = [threading.Thread(target=hammer, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        end = time.monotonic() + 5
+        while time.monotonic() < end:  # more than two looks, with several commits between each
+            Collection.open(folder).compact()
+        asked = min(seen)
+        while min(seen) < asked + 2:
+            time.sleep(0.05)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        metrics = httpx.get(f"{server.url}/metrics").text
+        assert not failed, failed[:3]
+        assert 'dipole_commit_refused{collection="papers"} 0.0' in metrics and "dipole_reloads_total 0.0" not in metrics
+    Collection.open(folder).append([Document("last", "last")], Words())
+    assert len(list(folder.glob("rows-*.lance"))) == 2  # those that commits name: nothing piles up
+
+
 def test_headers_and_bodies_that_come_a_byte_at_a_time_hold_nothing(tmp_path: Path) -> None:
     with serving(shelved(tmp_path / "papers", PAPERS), header_seconds=1.0, body_seconds=1.0) as server:
         start = time.monotonic()

@@ -10,7 +10,8 @@ every stored vector, read a block at a time, so memory does not grow with the co
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,9 @@ from dipole.search.filters import Filter, quoted
 from dipole.search.listing import Listing
 from dipole.search.manifest import Manifest
 from dipole.search.places import Place, Remote, local, place_of
+from dipole.search.readers import Reader
 from dipole.search.table import Block
 from dipole.search.write import Changes, append, append_vectors, compact, create, delete, index, rollback, store, upsert
-
-__all__ = ["Collection"]
 
 EVERYTHING = Filter()
 _CANDIDATES = 5  # of each ranking, k times this many go into a fusion or a reordering
@@ -39,7 +39,7 @@ _CANDIDATES = 5  # of each ranking, k times this many go into a fusion or a reor
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection on disk, as it was when opened; later writes by others do not disturb it, until a second compaction.
+    """A collection on disk, as it was when opened; later writes by others do not disturb it.
 
     Open with :meth:`open`; each write gives the collection as it is afterwards, and either happens as a whole or not at all.
     """
@@ -47,6 +47,9 @@ class Collection:
     folder: Place
     manifest: Manifest
     _cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._cache["reader"] = Reader(self.folder, self.manifest.table)
 
     def __len__(self) -> int:
         return self.manifest.rows
@@ -66,8 +69,10 @@ class Collection:
     @staticmethod
     def open(folder: str | Path | Remote) -> Collection:
         """The collection in ``folder``, maybe in object storage. Raises UsageError where there is none, DataError where it is damaged."""
-        place = place_of(folder)
-        return Collection(place, manifest.read(place))
+        found = Collection(place := place_of(folder), manifest.read(place))
+        while found._cache["reader"].lost and (newer := manifest.read(place)) != found.manifest:  # compacted twice in between
+            found = Collection(place, newer)
+        return found
 
     @staticmethod
     def create(
@@ -131,8 +136,10 @@ class Collection:
     def compact(self, keep: int = 2) -> Collection:
         """Written anew without its past, indexed anew, and all commits but the last ``keep`` forgotten with their data.
 
-        With 2, whoever has the commit before this one open can go on reading it.
+        Whoever has one of them open goes on reading it: its data go with the first write after that. With 1, this one is given up too.
         """
+        if keep == 1:
+            self._cache["reader"].close()
         return Collection(self.folder, compact(self.local, keep))
 
     def history(self) -> list[Manifest]:
@@ -209,8 +216,7 @@ class Collection:
 
     def count(self, where: Filter = EVERYTHING) -> int:
         """How many documents meet the filter."""
-        condition = where.sql()
-        return len(self) if not condition or not len(self) else int(self.table.count_rows(condition))
+        return int(self.table.count_rows(where.sql())) if len(self) and where.sql() else len(self)
 
     def browse(
         self,
@@ -243,7 +249,8 @@ class Collection:
 
     def grouped(self, hits: Sequence[Hit], threshold: float = 0.95) -> list[list[Hit]]:
         """Hits with near-duplicates behind the best of them: cosine of at least ``threshold`` with the first of the group."""
-        held = {d.id: v for block in self._blocks(hits) for d, v in zip(block.documents, block.body, strict=True)}
+        blocks = tables.read_blocks(self.table, f"id IN ({', '.join(quoted(h.id) for h in hits)})", ("body",)) if hits else ()
+        held = {d.id: v for block in blocks for d, v in zip(block.documents, block.body, strict=True)}
         return [[hits[place] for place in group] for group in collapse(torch.stack([held[h.id] for h in hits]), threshold)] if hits else []
 
     def near_duplicates(self, threshold: float = 0.95) -> list[list[str]]:
@@ -256,22 +263,15 @@ class Collection:
             self._cache.update(vectors=list(nearest.checked(self.folder, self.table)), documents={})
         return fits
 
-    @property
+    @functools.cached_property
     def table(self) -> Any:
         """The LanceDB table at the version that counts, opened once."""
-        if "table" not in self._cache:
-            self._cache["table"] = tables.opened(self.folder, self.manifest)
-        return self._cache["table"]
+        return tables.opened(self.folder, self.manifest)
 
-    @property
+    @functools.cached_property
     def listing(self) -> Listing:
         """Days and votes of all rows, read once."""
-        if "listing" not in self._cache:
-            self._cache["listing"] = Listing.of(self.table)
-        return self._cache["listing"]  # type: ignore[no-any-return]
-
-    def _blocks(self, hits: Sequence[Hit]) -> Iterator[Block]:
-        return tables.read_blocks(self.table, f"id IN ({', '.join(quoted(h.id) for h in hits)})", ("body",)) if hits else iter(())
+        return Listing.of(self.table)
 
     def _checked(self, queries: torch.Tensor | None, k: int) -> None:
         if k < 1:

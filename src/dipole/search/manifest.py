@@ -22,6 +22,7 @@ from typing import Any
 from dipole.core.errors import DataError, UsageError
 from dipole.core.files import replace_text, sync
 from dipole.search.places import Place
+from dipole.search.readers import delete_unread
 
 NAME = "collection.json"
 _SCHEMA = 2
@@ -124,14 +125,14 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete tables and half-written files that no commit names."""
-    import shutil
-
+    """Delete tables that no commit names and nobody reads, and half-written files."""
     kept = {m.table for m in history(folder)} if exists(folder) else set()
     current = read(folder).number if exists(folder) else 0
     for entry in folder.iterdir():
-        if entry.name.startswith(f".{NAME}.") or (_is_table(entry.name) and entry.name.removesuffix(".lance") not in kept):
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        if entry.name.startswith(f".{NAME}."):
+            entry.unlink()
+        elif _is_table(entry.name) and entry.name.removesuffix(".lance") not in kept:
+            delete_unread(entry)
     for entry in (folder / "versions").glob("*") if (folder / "versions").is_dir() else ():
         if entry.name.startswith(".") or int(entry.stem) > current:
             entry.unlink()
