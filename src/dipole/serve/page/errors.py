@@ -50,25 +50,25 @@ def wants_page(request: Request) -> bool:
 
 def error_page(request: Request, status: int, message: str) -> Response:
     """The error as a page."""
-    return _page(request, view_without(request), status, message)
+    later = status == 503 and request.method == "GET"
+    page = _page(view_without(request), status, message, later)
+    if later:
+        page.headers["Refresh"] = str(_AGAIN)
+    return page
 
 
 def refusal_page(request: Request, status: int, message: str, headers: Mapping[str, str]) -> Response:
     """What a guard refuses, as a page that says nothing of any collection and gives no cookie: it may be a stranger who asks."""
-    page = _page(request, dataclasses.replace(view_of_nobody(request), fresh=False), status, message)
+    page = _page(dataclasses.replace(view_of_nobody(request), fresh=False), status, message)
     page.headers.update({"Cache-Control": "no-store", **headers})
     return page
 
 
-def _page(request: Request, view: View, status: int, message: str) -> Response:
+def _page(view: View, status: int, message: str, later: bool = False) -> Response:
     heading = _HEADINGS.get(status, "Something went wrong" if status >= 500 else "That cannot be answered")
     said = _SAID.get(status, "Try once more.") if status == 500 or not message or message in _PLAIN else message
-    later = status == 503 and request.method == "GET"
     context = {"code": status, "heading": heading, "message": sentence(said), "later": later}
-    page = view.page("error.html.jinja", status, tab="", **context)
-    if later:
-        page.headers["Refresh"] = str(_AGAIN)
-    return page
+    return view.page("error.html.jinja", status, tab="", **context)
 
 
 class PageRoute(APIRoute):
