@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.functional import normalize
 
+from dipole import Pairs
 from dipole.core.errors import DataError, ParameterError
-from dipole.diagnostics import alignment_failure, class_divergence, concentration_cost, sigma_delta
+from dipole.diagnostics import alignment_failure, class_divergence, concentration_cost, mean_classifier, sigma_delta
+from dipole.losses import InfoNCE
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -85,6 +90,44 @@ def test_the_bound_holds_where_its_condition_does() -> None:
             held += 1
             assert divergence.error <= 1 - sigma + failure
     assert held
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_concentration_and_not_alignment_decides_what_is_learned(seed: int) -> None:
+    """Classes are closed curves; views move along the curve, little or far. The narrowest views align best, and tell classes apart worst."""
+    narrow, middle, wide = (along_curves(seed, reach) for reach in (0.02, 0.1, 0.3))
+    assert narrow[0] < middle[0] < wide[0] and narrow[1] == 0 < min(middle[1], wide[1])
+    assert narrow[2] < middle[2] < wide[2] - 0.3 and wide[2] > 0.95, (narrow, middle, wide)
+
+
+def along_curves(seed: int, reach: float) -> tuple[float, float, float]:
+    """Views move by ``reach`` of half the curve: their sigma at delta 0.5, R_eps at 0.5 of an encoder that InfoNCE trained on them, and the
+    accuracy of its nearest centre on points of the curves that were not seen."""
+    gen = torch.Generator().manual_seed(seed)
+    planes = torch.linalg.qr(torch.randn(6, 16, 4, generator=gen))[0]
+    labels = torch.arange(6).repeat(40)
+    turn = 2 * math.pi * torch.rand(240, generator=gen)
+
+    def points(of: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("...f,...df->...d", torch.stack([angle.cos(), angle.sin(), (2 * angle).cos(), (2 * angle).sin()], -1), planes[of])
+
+    def views(number: int) -> torch.Tensor:
+        moved = turn[:, None] + reach * math.pi * (2 * torch.rand(240, number, generator=gen) - 1)
+        seen = points(labels[:, None].expand(-1, number), moved)
+        return seen + 0.03 * torch.randn(seen.shape, generator=gen)
+
+    torch.manual_seed(seed)
+    layers = [nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8)]
+    encoder = nn.Sequential(*layers)
+    step = torch.optim.Adam(encoder.parameters(), lr=3e-3)
+    for _ in range(120):
+        step.zero_grad()
+        InfoNCE(temperature=0.3, two_sided=True)(Pairs.aligned(*normalize(encoder(views(2)), dim=-1).unbind(1))).mean().backward()
+        step.step()
+    shown, held = views(8), points(labels, 2 * math.pi * torch.rand(240, generator=gen))
+    with torch.no_grad():
+        accuracy = mean_classifier(normalize(encoder(points(labels, turn)), dim=-1), labels, normalize(encoder(held), dim=-1), labels)
+        return sigma_delta(shown, labels, [0.5])[0], alignment_failure(encoder(shown), 0.5), float(accuracy)
 
 
 def test_bad_input_is_named() -> None:

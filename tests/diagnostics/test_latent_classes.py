@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from dipole import Pairs
 from dipole.core.errors import DataError, ParameterError
@@ -83,6 +84,42 @@ def test_the_contrastive_loss_bounds_the_mean_classifiers(seed: int) -> None:
     assert tau == 0.25 and unsupervised >= (1 - tau) * mu + tau
     flat = torch.ones_like(f)  # where all is one point the bound is met exactly
     assert hinge(torch.zeros(1)).mean() == (1 - tau) * 1 + tau and class_deviation(flat.flatten(0, 1), torch.arange(12)) == 0
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_many_negatives_collide_and_hurt_and_blocks_repair_it(seed: int) -> None:
+    """Four classes: of 32 negatives some are the anchor's own class, and the hinge pushes the hardest one away; of 40 classes, hardly."""
+    few, many, blocks = (hinged(seed, negatives, size) for negatives, size in ((4, 1), (32, 1), (32, 4)))
+    assert many < min(few, blocks) - 0.025, (few, many, blocks)
+    assert hinged(seed, 32, 1, classes=40, mixtures=1) > hinged(seed, 4, 1, classes=40, mixtures=1) - 0.03
+
+
+def hinged(seed: int, negatives: int, size: int, classes: int = 4, mixtures: int = 4) -> float:
+    """The mean classifier on linear maps of Gaussian classes, over several mixtures of them, trained by the hinge on the largest of
+    1 - f(x) . (mean f(x+) - mean f(x-)): every anchor has negatives of its own, in blocks of ``size`` points."""
+    gen = torch.Generator().manual_seed(seed)
+    centres = 0.5 * torch.randn(mixtures, classes, 40, generator=gen)
+    weights = (torch.randn(mixtures, 40, 8, generator=gen) / 40**0.5).requires_grad_()
+
+    def encoded(c: torch.Tensor) -> torch.Tensor:  # (mixtures, ...) -> (mixtures, ..., 8), of length 2
+        flat = c.flatten(1)
+        points = centres[torch.arange(mixtures)[:, None], flat] + torch.randn(*flat.shape, 40, generator=gen)
+        return 2 * normalize(points @ weights, dim=-1).view(*c.shape, 8)
+
+    step = torch.optim.Adam([weights], lr=2e-2)
+    for _ in range(200):
+        own = torch.randint(classes, (mixtures, 32), generator=gen)
+        other = torch.randint(classes, (mixtures, 32, negatives), generator=gen)
+        anchor = encoded(own)
+        near = (anchor * encoded(own[..., None].expand(-1, -1, size)).mean(2)).sum(-1)
+        far = torch.einsum("mnd,mnkd->mnk", anchor, encoded(other[..., None].expand(-1, -1, -1, size)).mean(3))
+        step.zero_grad()
+        (1 - near + far.amax(2)).relu().mean(1).sum().backward()
+        step.step()
+    c = torch.arange(classes).repeat(100)
+    with torch.no_grad():
+        train, test = encoded(c.expand(mixtures, -1)), encoded(c.expand(mixtures, -1))
+        return sum(float(mean_classifier(a, c, b, c)) for a, b in zip(train, test, strict=True)) / mixtures
 
 
 def test_what_is_refused() -> None:

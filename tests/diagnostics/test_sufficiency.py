@@ -103,6 +103,42 @@ def test_the_gap_of_a_map_on_held_out_pairs() -> None:
     assert sufficiency_gap(q, k, q @ turn, k @ turn, candidates=500) == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_contrastive_loss_bounds_what_is_lost_and_that_the_downstream_error(seed: int) -> None:
+    """A linear map of correlated Gaussians to 3 of 8 numbers, trained by InfoNCE: all the way, what it loses (closed form) is at most the
+    excess of its loss, and predicting the worst linear target of the other view costs at most 1 - exp(-2 lost) of the target's variance."""
+    gen = torch.Generator().manual_seed(seed)
+    rho, mix = torch.linspace(0.9, 0.1, 8), torch.linalg.qr(torch.randn(8, 8, generator=gen))[0]
+    shared = -0.5 * float((1 - rho.square()).log().sum())
+    least = -0.5 * float((1 - rho[3:].square()).log().sum())
+    maps = [(torch.randn(8, 3, generator=gen) / 8**0.5).requires_grad_() for _ in range(2)]
+
+    def sides(n: int) -> tuple[torch.Tensor, torch.Tensor]:  # so that q . k is f(x) . g(z) - |g(z)|^2 / 2
+        x = torch.randn(n, 8, generator=gen)
+        k = (rho * x + (1 - rho.square()).sqrt() * torch.randn(n, 8, generator=gen)) @ maps[1]
+        return torch.cat([x @ mix.T @ maps[0], torch.ones(n, 1)], 1), torch.cat([k, -0.5 * k.square().sum(1, keepdim=True)], 1)
+
+    found = []
+    step = torch.optim.Adam(maps, lr=2e-2)
+    for done in range(201):
+        if done % 40 == 0:
+            with torch.no_grad():
+                kept = torch.linalg.qr(maps[0])[0]
+                both = kept.T @ mix * rho
+                lost = shared + 0.5 * float(torch.logdet(torch.eye(3) - both @ both.T))
+                full = rho[:, None] * mix.T
+                worst = float(torch.linalg.matrix_norm(full - full @ kept @ kept.T, 2)) ** 2
+                bound = information_bound(*sides(2000), candidates=500)
+            assert least - 1e-4 < lost < shared - bound + 3 * bound.error
+            assert worst < 1 - math.exp(-2 * lost)
+            found.append((lost, worst))
+        step.zero_grad()
+        InfoNCE(temperature=1.0)(Pairs.aligned(*sides(128))).mean().backward()
+        step.step()
+    assert found[-1][0] < 0.4 * found[0][0] and found[-1][0] < least + 0.1  # it keeps the three numbers that are shared most
+    assert found[-1][1] < found[0][1] - 0.15
+
+
 def test_what_is_refused() -> None:
     eye = torch.eye(4)
     with pytest.raises(ParameterError, match="candidates must be a whole number from 2 to the 4 pairs"):
