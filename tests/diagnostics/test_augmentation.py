@@ -109,7 +109,9 @@ def along_curves(seed: int, reach: float) -> tuple[float, float, float]:
     turn = 2 * math.pi * torch.rand(240, generator=gen)
 
     def points(of: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
-        return torch.einsum("...f,...df->...d", torch.stack([angle.cos(), angle.sin(), (2 * angle).cos(), (2 * angle).sin()], -1), planes[of])
+        return torch.einsum(
+            "...f,...df->...d", torch.stack([angle.cos(), angle.sin(), (2 * angle).cos(), (2 * angle).sin()], -1), planes[of]
+        )
 
     def views(number: int) -> torch.Tensor:
         moved = turn[:, None] + reach * math.pi * (2 * torch.rand(240, number, generator=gen) - 1)
