@@ -94,7 +94,7 @@ def test_the_bound_holds_where_its_condition_does() -> None:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_concentration_and_not_alignment_decides_what_is_learned(seed: int) -> None:
-    """Classes are closed curves; views move along the curve, little or far. The narrowest views align best, and tell classes apart worst."""
+    """Classes are closed curves; views move along them, little or far. The narrowest views align best, and tell classes apart worst."""
     narrow, middle, wide = (along_curves(seed, reach) for reach in (0.02, 0.1, 0.3))
     assert narrow[0] < middle[0] < wide[0] and narrow[1] == 0 < min(middle[1], wide[1])
     assert narrow[2] < middle[2] < wide[2] - 0.3 and wide[2] > 0.95, (narrow, middle, wide)

@@ -94,7 +94,7 @@ def test_many_negatives_collide_and_hurt_and_blocks_repair_it(seed: int) -> None
     assert hinged(seed, 32, 1, classes=40, mixtures=1) > hinged(seed, 4, 1, classes=40, mixtures=1) - 0.03
 
 
-def hinged(seed: int, negatives: int, size: int, classes: int = 4, mixtures: int = 4) -> float:
+def hinged(seed: int, negatives: int, size: int, classes: int = 4, mixtures: int = 3) -> float:
     """The mean classifier on linear maps of Gaussian classes, over several mixtures of them, trained by the hinge on the largest of
     1 - f(x) . (mean f(x+) - mean f(x-)): every anchor has negatives of its own, in blocks of ``size`` points."""
     gen = torch.Generator().manual_seed(seed)
