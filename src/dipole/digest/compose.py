@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from email.header import Header
 from email.headerregistry import BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
 from email.policy import SMTP, Policy
@@ -22,12 +23,14 @@ from urllib.parse import urlencode, urlsplit
 
 from dipole.core.addresses import web_address
 from dipole.core.extras import need
+from dipole.digest.line import one_line
 from dipole.digest.links import LIFETIME, Links
 from dipole.digest.settings import MailSettings
 from dipole.digest.store import ACTIVE, Subscription
 from dipole.search.documents import Document
 
 _TEXT = 400  # characters of a document's text
+_TITLE = 100  # and of it where a document has no title
 _NAMES = 6  # authors named
 _SUBJECT = 80  # characters of a query in a subject
 
@@ -39,7 +42,23 @@ class _AsItIs(UnstructuredHeader, BaseHeader):
         return f"{self.name}: {self}{policy.linesep}"
 
 
+class _Words(UnstructuredHeader, BaseHeader):
+    """A subject, read and written as it is. The library's own class decodes what looks encoded in it, and its folding loses spaces
+    between words that are encoded and words that are not.
+    """
+
+    @classmethod
+    def parse(cls, value: str, kwds: dict[str, Any]) -> None:
+        super().parse(value, kwds)
+        kwds["decoded"] = value
+
+    def fold(self, *, policy: Policy) -> str:
+        charset = "us-ascii" if self.isascii() and "=?" not in self else "utf-8"
+        return f"{self.name}: {Header(str(self), charset, header_name=self.name).encode(linesep=policy.linesep)}{policy.linesep}"
+
+
 _HEADERS = HeaderRegistry()
+_HEADERS.map_to_type("subject", _Words)
 for _name in ("list-id", "list-unsubscribe", "list-unsubscribe-post"):
     _HEADERS.map_to_type(_name, _AsItIs)
 WIRE = SMTP.clone(cte_type="7bit", header_factory=_HEADERS)  # what every server takes
@@ -75,12 +94,13 @@ def digest_message(digest: Digest, settings: MailSettings, links: Links, moment:
     message["Message-ID"] = f"<{unique}@{_domain(settings)}>"
     message["List-ID"] = f"<digest.{_domain(settings)}>"
     message["List-Unsubscribe"] = f"<{leave}>"
-    message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    if leave.startswith("https:"):  # RFC 8058, 3.1: no other address is one that a mail reader's server may post to
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     entries = [
         {
-            "title": _line(d.title) or _short(_line(d.text), 100),
-            "text": _short(_line(d.text), _TEXT) if d.title else "",
-            "authors": ", ".join(map(_line, d.authors[:_NAMES]))
+            "title": one_line(d.title) or _short(one_line(d.text), _TITLE),
+            "text": _short(one_line(d.text), _TEXT) if one_line(d.title) or len(one_line(d.text)) > _TITLE else "",
+            "authors": ", ".join(map(one_line, d.authors[:_NAMES]))
             + (f" and {len(d.authors) - _NAMES} more" if len(d.authors) > _NAMES else ""),
             "date": d.date.isoformat() if d.date else "",
             "page": page_of(links.base_url, d.id, digest.subscription.collection),
@@ -90,9 +110,10 @@ def digest_message(digest: Digest, settings: MailSettings, links: Links, moment:
         for d, why in zip(digest.documents, digest.why, strict=True)
     ]
     found = search_of(links.base_url, digest.subscription)
+    glance = _short(" · ".join(entry["title"] for entry in entries), _TEXT)
     heading = f"New near {digest.subscription.topic}" if digest.subscription.query else "Trending"
     site = urlsplit(links.base_url).netloc
-    return _written(message, "digest", digest=digest, heading=heading, site=site, entries=entries, leave=leave, found=found)
+    return _written(message, "digest", digest=digest, heading=heading, site=site, glance=glance, entries=entries, leave=leave, found=found)
 
 
 def confirmation_message(
@@ -155,10 +176,6 @@ def _template(name: str) -> Any:
 
 def _domain(settings: MailSettings) -> str:
     return settings.address.rpartition("@")[2]
-
-
-def _line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _short(text: str, limit: int) -> str:

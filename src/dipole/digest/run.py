@@ -239,7 +239,7 @@ def _trending(top: list[Document], subscription: Subscription, told: set[str], v
     if not documents:
         return None
     counted = [d.votes + votes.get(d.id, 0) for d in documents]
-    why = [f"{n} {'vote' if n == 1 else 'votes'}" for n in counted]
+    why = [f"{n} {'vote' if n == 1 else 'votes'}" if n > 0 else "" for n in counted]
     return Digest(subscription, ledger.period(subscription.every, day), day, documents, why)
 
 
