@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -435,6 +436,22 @@ def test_sentences_are_encoded_within_the_budget_and_once(tmp_path: Path) -> Non
     assert held.encoder.asked == 1
     finder.near(held, "prosody", documents[3:8])
     assert finder.near(held, "prosody", documents[:3], budget=0) == {}  # the oldest were forgotten
+
+
+def test_sentences_are_encoded_in_small_parts_and_no_longer_than_anybody_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, asked = [0.0], list[int]()
+    monkeypatch.setattr(nearest, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    class Slow(Words):
+        def encode(self, items, batch_size=32, progress=False, side=""):  # type: ignore[no-untyped-def]
+            asked.append(len(items))
+            clock[0] += 1
+            return super().encode(items, batch_size, progress, side)
+
+    held = Held("c", collection(tmp_path / "c", papers()), Slow())
+    near = nearest.Sentences().near(held, "prosody", papers()[:16], patience=1.5)
+    assert asked == [16, 16, 1]  # two parts of four documents with four sentences each, and the query
+    assert set(near) == {paper.id for paper in papers()[:8]}  # the first ones
 
 
 def test_a_survey_offers_what_is_worth_choosing(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.serve.hands import page as page
 from tests.serve.site import TODAY, collection, papers, served
 
 KEY = "correct-horse-battery"
-TAB, ENTER = "\ue004", "\ue007"
+TAB, ENTER, LEFT, RIGHT = "\ue004", "\ue007", "\ue012", "\ue014"
 ARABIC = "تعلم التمثيلات المتباينة: دراسة مقارنة (2026)"
 AWKWARD = (
     Document(
@@ -50,7 +50,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("visits")
     collection(folder / "a_papers", papers())
     collection(folder / "awkward", AWKWARD)
-    collection(folder / "blank", [])
+    same = [Document(f"same{i}", "one text for all of them", title=f"Copy{i} of it") for i in range(10)]
+    collection(folder / "same", [*same, Document("o0", "something else", title="Other0"), Document("o1", "a third", title="Other1")])
     return folder
 
 
@@ -168,6 +169,21 @@ def test_an_address_that_others_reach_asks_for_the_key_and_then_for_nothing_more
         page.wait("return location.pathname === '/login'")
         page.driver.get(f"{address}/newest")
         assert page.run("return location.pathname") == "/login"
+
+
+def test_arrows_on_the_map_reach_documents_that_lie_on_one_another(page: Browser, address: str) -> None:
+    page.open(f"{address}/map?collection=same")
+    page.wait("return document.getElementById('canvas')?.dataset.ready === '12'")
+    page.run("document.getElementById('canvas').focus()")
+    told = "return document.getElementById('map-said').textContent"
+    seen = set()
+    for key in (LEFT, *[RIGHT] * 12, *[LEFT] * 12):
+        press(page, key)
+        seen.add(page.run(told))
+    assert {text.split()[0] for text in seen} >= {f"Copy{i}" for i in range(10)}  # which lie on one another
+    press(page, ENTER)
+    page.wait("return location.pathname === '/item'")
+    assert page.complaints() == []
 
 
 @pytest.mark.parametrize("width", [1280, 360])

@@ -11,10 +11,11 @@ import ast
 import importlib
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_type_hints
 
 import typer
 
@@ -54,7 +55,7 @@ def application(wanted: str | None = None) -> typer.Typer:
     for name in command_names():
         if name == wanted:
             run = importlib.import_module(f"dipole.cli.{name}").run
-            app.command(name, help=_laid_out(run.__doc__ or ""))(run)
+            app.command(name, help=_laid_out(run.__doc__ or ""))(_bracketed(run))
         else:
             app.command(name, help=summary(name).replace("[", r"\["))(_stub())
     return app
@@ -103,6 +104,17 @@ def _stub() -> Callable[[], None]:
     def run() -> None:  # never called: the wanted command is always the real one
         raise AssertionError("a stub was called")
 
+    return run
+
+
+def _bracketed(run: Callable[..., None]) -> Callable[..., None]:
+    """A command whose parameters' help keeps its square brackets, which Rich takes for markup otherwise."""
+    hints = get_type_hints(run, include_extras=True)
+    for hint in hints.values():
+        for said in getattr(hint, "__metadata__", ()):
+            if getattr(said, "help", None):
+                said.help = re.sub(r"(?<!\\)\[", r"\[", said.help)
+    run.__annotations__ = hints
     return run
 
 

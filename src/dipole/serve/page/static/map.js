@@ -189,8 +189,9 @@
     for (let i = 0; i < points.length; i += 1) {
       const ax = across(points[i]) - from[0], ay = down(points[i]) - from[1];
       const ahead = ax * dx + ay * dy, aside = Math.abs(ax * dy) + Math.abs(ay * dx);
-      if (i === chosen || ahead <= 0 || aside > 2 * ahead) { continue; }
-      const far = ahead + 2 * aside;
+      const same = !ahead && !aside && i !== chosen && (i > chosen) === (dx + dy > 0);  // at one place: right and down through all of them
+      if (!same && (ahead <= 0 || aside > 2 * ahead)) { continue; }
+      const far = same ? Math.abs(i - chosen) / points.length - 1 : ahead + 2 * aside;
       if (far < least) { least = far; best = i; }
     }
     if (best >= 0) { choose(best); }
@@ -260,7 +261,7 @@
 
   // -- getting the points -------------------------------------------------------------------------------------------
   async function load() {
-    for (let wait = 300; wait < 60000; wait *= 1.4) {
+    for (let wait = 300, until = Date.now() + 15 * 60000; Date.now() < until; wait = Math.min(3000, wait * 1.4)) {
       const answer = await fetch(box.dataset.points, { headers: { Accept: "application/json" } });
       if (answer.status === 202) { said.textContent = "Drawing the map …"; await new Promise((done) => setTimeout(done, wait)); continue; }
       if (!answer.ok) { break; }

@@ -67,6 +67,9 @@
     }
   });
 
+  const tab = $(".tabs [aria-current]");  // on a telephone the tabs may be wider than the window
+  if (tab) { $(".tabs ul").scrollLeft = tab.offsetLeft + tab.offsetWidth - $(".tabs ul").clientWidth; }
+
   // -- light and dark -----------------------------------------------------------------------------------------------
   const root = document.documentElement;
   const system = matchMedia("(prefers-color-scheme: dark)");
