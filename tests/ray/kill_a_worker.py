@@ -1,4 +1,5 @@
-"""An encoder for workers on a cluster: quick; who first sees one marked text is killed as the kernel kills; another one holds it up."""
+"""An encoder for workers on a cluster: quick; who sees one marked text first is killed as the kernel kills (without a mark to leave:
+whoever sees it); another text holds it up."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from dipole.core.errors import MissingExtraError
 from dipole.modality.truncation import Truncation
 
 
@@ -24,15 +26,25 @@ class Letters:
         self.truncated = Truncation(99)
 
     def encode(self, items: Sequence[str], batch_size: int = 32, progress: bool = False, side: str = "") -> torch.Tensor:
-        if self.deadly in items and self.deadly:
-            with_a_mark = Path(self.once)
-            if not with_a_mark.exists():
-                with_a_mark.write_text(str(os.getpid()))
-                os.kill(os.getpid(), signal.SIGKILL)
+        if self.deadly and self.deadly in items and not (self.once and Path(self.once).exists()):
+            if self.once:
+                Path(self.once).write_text(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGKILL)
         while self.endless and self.endless in items:
             time.sleep(0.1)
         rows = [torch.randn(8, generator=torch.Generator().manual_seed(_seed(text))) for text in items]
         return torch.nn.functional.normalize(torch.stack(rows), dim=1)
+
+
+class NoModel(Letters):
+    """An encoder that is where the work is given out, and not where the workers are."""
+
+    def __init__(self) -> None:
+        import ray
+
+        if ray.get_runtime_context().get_actor_id():
+            raise MissingExtraError("text", "a model", "there")
+        super().__init__()
 
 
 def _seed(text: str) -> int:

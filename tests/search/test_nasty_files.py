@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dipole.core.errors import DataError
+from dipole.rows.open import open_rows
 from dipole.rows.read import records
 from dipole.search.collection import Collection
 from dipole.search.documents import Document, document_of, documents_of
@@ -133,6 +134,12 @@ def test_a_field_is_read_or_refused_by_name(field: str, value: object, kept: obj
             list(documents_of([{"anchor": "text", field: value}], "f.csv"))
     else:
         assert getattr(document_of("a", "text", {field: value}), field) == kept
+
+
+def test_half_a_surrogate_pair_is_refused_by_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "whole \\ud83d\\ude00"}\n{"text": "half \\uD83D"}\n')
+    with pytest.raises(DataError, match=r"a\.jsonl:2: half a surrogate pair"):
+        open_rows(tmp_path / "a.jsonl")
 
 
 def test_metadata_is_what_json_holds() -> None:

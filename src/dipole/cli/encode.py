@@ -38,6 +38,7 @@ def run(
 
     from tqdm import tqdm
 
+    from dipole.core.files import lasting
     from dipole.modality import on_ray
     from dipole.modality.load import open_encoder
     from dipole.modality.vectors import write_vectors
@@ -45,7 +46,7 @@ def run(
     opened, images = _opener(data, column)
     rows = opened()
     print(f"{len(rows)} images" if images else f"{len(rows)} rows; {rows.mapping.text()}", file=sys.stderr)
-    load = partial(open_encoder, model, max_tokens=max_tokens)
+    load = partial(open_encoder, lasting(model), max_tokens=max_tokens)
     encoder = load()
     with tqdm(total=len(rows), unit="item", disable=None if not json else True) as bar:
         settings: dict[str, Any] = {"side": side or ("image" if images else "keys"), "shard_rows": shard_rows, "batch_size": batch_size}

@@ -42,6 +42,7 @@ def run(
     if spread and (append or vector):
         raise UsageError("--ray encodes a whole new collection; leave --append and --vector out, or --ray")
     from dipole.core.extras import need
+    from dipole.core.files import lasting
     from dipole.modality.text.load import load_encoder
     from dipole.rows.open import open_rows
     from dipole.search import manifest
@@ -71,7 +72,7 @@ def run(
             made = rebuild_on_ray(
                 folder,
                 read,
-                partial(load_encoder, model or "minilm"),
+                partial(load_encoder, lasting(model or "minilm")),
                 path=data,
                 address=ray_address,
                 batch_size=batch_size,

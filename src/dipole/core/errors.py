@@ -8,12 +8,23 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 class DipoleError(Exception):
     """The root of all errors that dipole raises on purpose."""
 
     exit_code = 1
+
+    def __reduce__(self) -> Any:
+        """Whole through pickle, whatever the constructor takes: errors of worker processes are raised where the work was given out."""
+        return _restored, (type(self), self.args, vars(self))
+
+
+def _restored(kind: type[DipoleError], args: tuple[Any, ...], state: dict[str, Any]) -> DipoleError:
+    made = kind.__new__(kind, *args)
+    vars(made).update(state)
+    return made
 
 
 class UsageError(DipoleError):

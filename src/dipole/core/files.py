@@ -22,6 +22,12 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def lasting(name: str, packaged: str = "minilm") -> str:
+    """A model's name that holds wherever a process stands: a folder's in full, the ``packaged`` one's and a hub id as they are."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if name != packaged and path.is_dir() else name
+
+
 def replace_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     """Write rows as JSON lines, whole or not at all."""
     replace_text(path, "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows))

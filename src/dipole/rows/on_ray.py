@@ -8,14 +8,18 @@ dipole and the files it is told of where it runs.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from dipole.core.errors import DipoleError, UsageError
 from dipole.core.extras import need
+
+_TRIES = 5  # times that a piece is given out again when its worker died: machines go, but rows that kill every worker stay
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ def spread(
     """Number of a piece -> what the work gave for it. ``setup`` is called once in every worker.
 
     ``address`` of the cluster; empty for one of this machine, started and ended here, or the one that is connected already.
-    ``workers``: at most so many, 0 for one a CPU. Raises in the caller what the work raises of dipole's errors, at once.
+    ``workers``: at most so many, 0 for one a CPU. Raises in the caller what setup and work raise of dipole's errors, at once, and
+    DipoleError where workers die again and again.
     """
     if not pieces:
         return {}
@@ -59,21 +64,30 @@ def spread(
         most = min(workers or max(1, int(ray.cluster_resources().get("CPU", 1))), len(pieces))
         given = ray.data.from_items([{"piece": pickle.dumps(piece)} for piece in pieces], override_num_blocks=len(pieces))
         pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most)
-        results = given.map_batches(_Worker, fn_constructor_args=(setup,), batch_size=1, compute=pool, num_cpus=1)
-        for row in results.iter_rows():
-            number, value, error = pickle.loads(row["result"])
-            if error is not None:
-                raise error
-            done[number] = value
-            told(known[number])
+        settings = {"fn_constructor_args": (setup,), "batch_size": 1, "num_cpus": 1, "max_task_retries": _TRIES}
+        try:
+            for row in given.map_batches(_Worker, compute=pool, **settings).iter_rows():
+                number, value, error = pickle.loads(row["result"])
+                if error is not None:
+                    raise error
+                done[number] = value
+                told(known[number])
+        except ray.exceptions.RayActorError as error:
+            rule = f"workers of the cluster died {_TRIES + 1} times over the same piece"
+            raise DipoleError(
+                f"{rule} (memory?); see Ray's logs, try fewer workers or smaller batches: {str(error).partition(chr(10))[0]}"
+            ) from error
     return done
 
 
 class _Worker:
-    """What Ray Data keeps alive: one a process."""
+    """What Ray Data keeps alive: one a process. What fails in setting it up comes with the first piece; Ray would only try again."""
 
     def __init__(self, setup: Callable[[], Work]) -> None:
-        self.work = setup()
+        try:
+            self.work = setup()
+        except DipoleError as error:
+            self.work = partial(_refuse, error)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         results = []
@@ -84,6 +98,10 @@ class _Worker:
             except DipoleError as error:
                 results.append(pickle.dumps((piece.number, None, error)))
         return {"result": results}
+
+
+def _refuse(error: DipoleError, piece: Piece) -> None:
+    raise error
 
 
 @contextlib.contextmanager
@@ -100,6 +118,7 @@ def _connected(address: str) -> Iterator[Any]:
         ray.init(logging_level="warning", log_to_driver=False, **settings)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"no Ray cluster answers at {address or 'this machine'}: {error}") from None
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     try:
         yield ray

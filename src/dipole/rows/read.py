@@ -96,10 +96,23 @@ def _jsonl(path: Path, broken: Broken) -> Iterator[Record]:
         except ValueError as error:  # a number of thousands of digits
             broken(DataError(f"no JSON that can be read: {error}", path=path, line=number))
         else:
-            if isinstance(value, dict):
-                yield number, value
-            else:
+            if not isinstance(value, dict):
                 broken(DataError("each line must be one JSON object", path=path, line=number, value=value))
+            elif _halved(text, value):
+                broken(DataError("half a surrogate pair is no character", path=path, line=number, remedy="write the text as UTF-8"))
+            else:
+                yield number, value
+
+
+def _halved(text: str, value: Any) -> bool:
+    r"""Whether JSON escapes half of a surrogate pair, which no file can hold: ``"\ud83d"`` without its other half."""
+    if "\\ud" not in text and "\\uD" not in text:
+        return False
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _separated(path: Path, kind: str, header: bool, broken: Broken) -> Iterator[Record]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import cast
 
 import torch
 
 from dipole.core.errors import DataError, ModelMismatchError, UsageError
+from dipole.core.files import lasting
 from dipole.search.documents import Document, Embedder, TokenEmbedder, refuse_bad_vectors
 from dipole.search.manifest import Manifest
 from dipole.search.table import Block
@@ -80,5 +80,4 @@ def same_model(manifest: Manifest, model: Embedder) -> None:
 
 def name_of(model: Embedder) -> str:
     """The model's name, made independent of the folder one stands in."""
-    path = Path(model.model).expanduser()
-    return str(path.resolve()) if path.is_dir() and model.model != "minilm" else model.model
+    return lasting(model.model)

@@ -14,6 +14,7 @@ import dataclasses
 import datetime
 import fcntl
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,15 +106,14 @@ def writing(folder: Path) -> Iterator[None]:
         raise UsageError(f"{folder} is a file; a collection is a folder")
     if not new and not exists(folder) and any(not _ours(entry.name) for entry in folder.iterdir()):
         raise UsageError(f"{folder} holds other files and is not a collection; give a new or an empty folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"{folder} is being written by another process; wait for it") from None
+    with _locked(folder):
         try:
             remove_leftovers(folder)
             yield
+        except (OSError, RuntimeError, ValueError) as error:
+            if "lance error" not in str(error):
+                raise
+            raise could_not_be_written(folder, error) from error
         finally:
             remove_leftovers(folder)
             if not exists(folder):  # nothing came of it: leave no trace
@@ -122,6 +122,26 @@ def writing(folder: Path) -> Iterator[None]:
                     (folder / "versions").rmdir()
                 with contextlib.suppress(OSError):
                     folder.rmdir()
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / ".lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(f"{folder} is being written by another process; wait for it") from None
+            if os.fstat(lock.fileno()).st_nlink:  # else a writer of whom nothing came took the file away before it was locked here
+                yield
+                return
+
+
+def could_not_be_written(folder: Path, error: Exception) -> DataError:
+    """What to say where Lance failed."""
+    remedy = "look at the room on the disk and the folder's rights; the collection is as it was before"
+    return DataError("the collection could not be written", path=folder, value=str(error), remedy=remedy)
 
 
 def remove_leftovers(folder: Path) -> None:

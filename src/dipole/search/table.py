@@ -21,7 +21,7 @@ from dipole.core.extras import need
 from dipole.core.files import sync
 from dipole.search.documents import Document
 from dipole.search.filters import facets_of, quoted
-from dipole.search.manifest import Manifest
+from dipole.search.manifest import Manifest, could_not_be_written
 from dipole.search.places import Place, storage_options
 
 READ_ROWS = 8192
@@ -249,8 +249,7 @@ class _Stream:
                 raise self.failure from None
             if not isinstance(error, OSError | RuntimeError | ValueError):
                 raise
-            remedy = "look at the room on the disk and the folder's rights; the collection is as it was before"
-            raise DataError("the collection could not be written", path=folder, value=str(error), remedy=remedy) from error
+            raise could_not_be_written(folder, error) from error
 
 
 def batch_of(block: Block, schema: Any) -> Any:
