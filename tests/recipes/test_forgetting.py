@@ -1,4 +1,4 @@
-"""DeGLA: what fine-tuning on compositional captions takes from a model, and what a slow teacher keeps; on toy scenes at four times of day."""
+"""DeGLA: what fine-tuning on compositional captions takes from a model and a slow teacher keeps; toy scenes at four times of day."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCORE = {"use": "scaled_cosine", "initial_temperature": 0.07, "min_temperature":
 
 
 class Lit(Made):
-    """Toy scenes in the light of a time of day, ``time`` 0 to 3. ``web``: captions name it, have their words in any order and no negatives."""
+    """Toy scenes in the light of a time of day, ``time`` 0 to 3. ``web``: captions name it, in any order of words; no negatives."""
 
     def __init__(self, count: int, seed: int, web: bool) -> None:
         chance, rows = random.Random(seed), []
