@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import html
 import re
 import time
 from collections import Counter
@@ -317,6 +318,28 @@ def test_errors_are_pages_for_people_and_json_for_programs(client: httpx.Client,
         assert told.status_code == status and told.json()["status"] == status
     assert client.get("/search").headers["content-type"].startswith("application/problem+json")  # a browser at the API
     assert client.get("/mark").status_code == 405
+
+
+def test_an_address_that_asks_for_too_much_is_told_in_words(client: httpx.Client) -> None:
+    for path, said in (
+        ("/find?q=a&page=11", "“page” in this address must be less than or equal to 10."),
+        ("/find?q=a&how=magic", "“how” in this address must be"),
+        ("/like", "“id” in this address: Field required."),
+    ):
+        answer = client.get(path)
+        assert answer.status_code == 422 and said in html.unescape(answer.text) and "Input" not in answer.text
+    beyond = client.get("/newest?page=300").text
+    assert 'rel="prev" href="/newest?page=3"' in beyond  # to the last page there is
+
+
+def test_after_the_last_document_of_a_day_stand_its_neighbours(client: httpx.Client) -> None:
+    days = sorted({p.date for p in papers() if p.date})
+    text = client.get(f"/day/{days[3]}").text
+    foot = text[text.rindex('<article class="row') :]
+    for date, way in ((days[2], "prev"), (days[4], "next")):
+        assert f'rel="{way}" href="/day/{date}"' in foot and f"{date:%A}, {date.day}" in foot
+    assert 'rel="prev"' in client.get("/").text.rpartition("</article>")[2]
+    assert "after the last" not in client.get("/trending").text
 
 
 def test_feeds_can_be_read(client: httpx.Client, address: str) -> None:

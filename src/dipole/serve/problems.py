@@ -37,6 +37,9 @@ def handle_problems(app: FastAPI) -> None:
     def invalid(request: Request, error: RequestValidationError) -> Response:
         found = [{"in": ".".join(map(str, one["loc"])), "rule": one["msg"]} for one in error.errors()]
         first = f"{found[0]['in']}: {found[0]['rule']}" if found else "the request is not valid"
+        if found and wants_page(request):
+            name, rule = found[0]["in"].rpartition(".")[2], found[0]["rule"].replace("Input should", "must")
+            first = f"“{name}” in this address {rule}." if rule.startswith("must") else f"“{name}” in this address: {rule}."
         return answer(request, 422, first, errors=found)
 
     @app.exception_handler(UnknownNameError)

@@ -152,7 +152,7 @@ def pager(view: View, page: int, more: bool, of: int = 0) -> Pager:
         asked = urlencode([*kept, *([("page", number)] if number > 1 else [])])
         return view.request.url.path + (f"?{asked}" if asked else "")
 
-    return Pager(page, of, at(page - 1) if page > 1 else "", at(page + 1) if more else "")
+    return Pager(page, of, at(min(page - 1, of or page)) if page > 1 else "", at(page + 1) if more else "")
 
 
 def _values(name: str, value: Any) -> list[tuple[str, str]]:

@@ -211,8 +211,4 @@
   });
   $("[data-keys]").addEventListener("click", (event) => { event.preventDefault(); dialog.showModal(); });
   dialog.addEventListener("click", (event) => { if (event.target === dialog) { dialog.close(); } });
-
-  // -- choosing a collection ----------------------------------------------------------------------------------------
-  const shelf = $(".shelf");
-  if (shelf) { $("button", shelf).hidden = true; $("select", shelf).addEventListener("change", () => shelf.submit()); }
 })();
