@@ -132,9 +132,9 @@ def noted(axis, **numbers):
         (WithoutSimilar(above=0.9), Pairs.aligned(EYE, EYE), "must have a channel 'teacher'"),
         (Graded(), noted("rows", score=[1.0, -2.0, 3.0]), "got -2.0"),
         (Graded(), noted("rows", score=[1.0, math.nan, 1.0]), "got nan"),
-        (Graded(map="inverse"), noted("rows", score=[1.0, 0.0, 1.0]), "got inf"),
+        (Graded(map="inverse"), noted("rows", score=[1.0, 0.0, 1.0]), "numbers must be at least 0.*got 0.0"),
         (Propensity(), noted("cols", propensity=[0.5, 0.0, 1.0]), "above 0"),
-        (LearnedWeights(dimension=4), Pairs.aligned(EYE, EYE), "must have the dimension"),
+        (LearnedWeights(dimension=4), Pairs.aligned(EYE, EYE), "was made for vectors of 4 dimensions"),
     ],
 )
 def test_what_is_refused(loss, pairs, says):

@@ -166,7 +166,7 @@ def test_what_is_refused(cls):
 def test_a_stack_needs_two_views_and_two_view_losses_refuse_it_by_name():
     with pytest.raises(DataError, match=r"two views or more.*\(3, 1, 2\)"):
         stacked(torch.ones(3, 1, 2))
-    with pytest.raises(ValueError, match=r"one \(N, d\) tensor.*\(6, 3, 5\).*a loss for several views"):
+    with pytest.raises(DataError, match=r"one \(N, d\) tensor.*\(6, 3, 5\).*a loss for several views"):
         InfoNCE()(stacked(views()))
     with pytest.raises(DegenerateBatchError, match="no other item that counts"):
         MVDHEL()(stacked(views(n=2), ids=torch.tensor([3, 3])))

@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import normalize
 
 from dipole import Pairs
+from dipole.core.errors import DataError
 from dipole.core.scores import scores_of_pairs
 from dipole.losses import InfoNCE
 from dipole.pairwise import Sum, reduce, using
@@ -87,5 +88,5 @@ def test_modalities_are_stacked_and_anything_else_is_refused_by_name():
     pairs = part.pairs({side: vectors(3, 4, seed=n) for n, side in enumerate(batch.items)}, batch.meta, GramVolume())
     assert pairs.keys.shape == (3, 2, 4) and pairs.shape == (3, 3)
     torch.testing.assert_close(pairs.keys[:, 1], vectors(3, 4, seed=2))
-    with pytest.raises(ValueError, match=r"keys must be \(M, V, d\), 1 to 4 modalities stacked, got \(3, 4\); use views = modalities"):
+    with pytest.raises(DataError, match=r"keys must be \(M, V, d\), 1 to 4 modalities stacked, got \(3, 4\); use views = modalities"):
         InfoNCE()(Pairs.aligned(vectors(3, 4), vectors(3, 4), score=GramVolume()))

@@ -7,7 +7,8 @@ from typing import Protocol
 
 import torch
 
-from dipole.core.part import part
+from dipole.core.errors import DataError
+from dipole.core.part import part, part_name
 from dipole.core.vectors import Vectors, leading, one_tensor, wide
 
 
@@ -96,10 +97,21 @@ def flipped(score: Score) -> Score:
     return score.score if isinstance(score, Flipped) else Flipped(score)
 
 
+def factors_of(score: Score, queries: Vectors, keys: Vectors) -> Factors:
+    """The score's factors, in full precision whatever the autocast. Raises DataError where the sides' vectors differ in length."""
+    with torch.autocast(leading(queries).device.type, enabled=False):
+        whole = score.factors(queries, keys)
+    for left, right in whole.products:
+        if left.shape[1] != right.shape[1]:
+            rule = f"score {part_name(type(score))}: queries and keys must have vectors of one length"
+            raise DataError(rule, value=(left.shape[1], right.shape[1]), remedy="encode both with one model, or project one side")
+    return whole
+
+
 def scores_of_pairs(score: Score, queries: Vectors, keys: Vectors) -> torch.Tensor:
     """(N,) the score of each query with the key of the same index, float32 or better, whatever the autocast."""
     with torch.autocast(leading(queries).device.type, enabled=False):
-        factors = score.factors(queries, keys)
+        factors = factors_of(score, queries, keys)
         products = tuple((wide(a) * wide(b)).sum(-1) for a, b in factors.products)
         if not factors.rows and not factors.cols:  # a tile of one column says it all, and costs a tenth
             return score.tile(tuple(x[:, None] for x in products), (), ()).reshape(-1)
@@ -115,7 +127,7 @@ def scores_of_pairs(score: Score, queries: Vectors, keys: Vectors) -> torch.Tens
 def scores_of_block(score: Score, queries: Vectors, keys: Vectors) -> torch.Tensor:
     """(n, m) the scores of a block of queries and a block of keys, float32 or better, whatever the autocast."""
     with torch.autocast(leading(queries).device.type, enabled=False):
-        factors = score.factors(queries, keys)
+        factors = factors_of(score, queries, keys)
         products = tuple(wide(a) @ wide(b).T for a, b in factors.products)
         rows, cols = (tuple(wide(t) if t.is_floating_point() else t for t in side) for side in (factors.rows, factors.cols))
         return score.tile(products, rows, cols)

@@ -46,8 +46,15 @@ def one_tensor(vectors: Vectors, score: str) -> torch.Tensor:
     if not isinstance(vectors, torch.Tensor) or vectors.dim() != 2:
         got = tuple(vectors.shape) if isinstance(vectors, torch.Tensor) else f"{len(vectors)} tensors"
         remedy = "for token vectors use a token score, for stacked views a loss for several views"
-        raise ValueError(f"score {score}: each side must be one (N, d) tensor, got {got}; {remedy}")
+        raise DataError(f"score {score}: each side must be one (N, d) tensor, got {got}; {remedy}")
     return vectors
+
+
+def of_length(part: str, parameter: str, vectors: torch.Tensor, length: int) -> None:
+    """Refuse (N, d) vectors of another d than a part with weights of its own was made for."""
+    if vectors.shape[1] != length:
+        rule = f"{part}: was made for vectors of {length} dimensions"
+        raise DataError(rule, value=vectors.shape[1], remedy=f"set {parameter} to the encoder's dimension")
 
 
 def one_each(name: str, values: torch.Tensor, length: int) -> None:

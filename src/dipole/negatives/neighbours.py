@@ -29,7 +29,7 @@ from dipole.core.relations import AllBut, Match
 from dipole.core.scores import Channel
 from dipole.core.vectors import Vectors, one_tensor
 from dipole.negatives.clock import Clock
-from dipole.negatives.memory import Memory, side_of, widen
+from dipole.negatives.memory import Memory, fits, side_of, widen
 from dipole.negatives.search import negatives_by_score
 from dipole.pairwise.transport import equipartition
 
@@ -68,7 +68,10 @@ class Neighbours(nn.Module):
         if not self.count or not self.full or int(self.clock.now) < self.start:
             return pairs
         twin = pairs.channels["twin"]
-        found = [self._nearest(one_tensor(side, "neighbours")) for side in (twin.queries, twin.keys)]
+        slow = [one_tensor(side, "neighbours") for side in (twin.queries, twin.keys)]
+        for vectors in slow:
+            fits("neighbours", self.memory.vectors, vectors)
+        found = [self._nearest(vectors) for vectors in slow]
         more = {f"twin_{k + 1}": Channel(found[0][:, k], found[1][:, k], twin.score) for k in range(self.count)}
         return replace(pairs, channels={**pairs.channels, **more})
 
@@ -90,6 +93,8 @@ class Neighbours(nn.Module):
         """Put the step's vectors in."""
         before = self.get_buffer("prototypes")
         vectors = normalize(torch.cat([side_of("neighbours", side, sides) for side in self.asks]), dim=1)
+        if self.full:
+            fits("neighbours", before, vectors)
         labels = equipartition(vectors @ normalize(before.to(vectors), dim=1).T, self.epsilon, 10).argmax(1) if self.full else None
         self.memory.push(vectors, labels=labels)
         if self.full:

@@ -15,7 +15,7 @@ import torch
 from dipole.core.errors import EngineError
 from dipole.core.pairs import Pairs
 from dipole.core.relations import Relation
-from dipole.core.scores import Channel, Score
+from dipole.core.scores import Channel, Score, factors_of
 from dipole.core.vectors import side_length, wide
 from dipole.pairwise.reductions.base import Reduction, Spot
 from dipole.pairwise.tile import Tile, TileFunction
@@ -198,8 +198,7 @@ def build(
     scores: dict[str, Score] = {"": pairs.score, **{name: c.score for name, c in channels.items()}}
     for name, score in scores.items():
         sides = (pairs.queries, pairs.keys) if name == "" else (channels[name].queries, channels[name].keys)
-        with torch.autocast(pairs.device.type, enabled=False):
-            factors = score.factors(*sides)
+        factors = factors_of(score, *sides)
         for left, right in factors.products:
             if not left.is_floating_point():
                 raise EngineError(f"scores need floating-point vectors, got {left.dtype}; convert them first")

@@ -11,6 +11,7 @@ sees the gathered sides, so each process computes the same number and reports an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -74,6 +75,9 @@ class Objective(nn.Module):
         super().__init__()
         self.views, self.score, self.losses = views, score, tuple(losses)
         self.weights = tuple(weights) or (1.0,) * len(self.losses)
+        if len(self.weights) != len(self.losses) or not all(0 <= weight < math.inf for weight in self.weights):
+            rule = f"Objective: weights must be numbers of at least 0, one for each of {len(self.losses)} terms"
+            raise UsageError(f"{rule}, got {self.weights}")
         self.between = tuple(between) or (USUAL,) * len(self.losses)
         self.balance, self.reach, self.world_size = balance, reach, world_size
         if balance is not None:

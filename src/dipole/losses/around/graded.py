@@ -53,8 +53,9 @@ class Graded(nn.Module):
     def forward(self, pairs: Pairs) -> torch.Tensor:
         """(N,) float32 or better."""
         values: torch.Tensor = self.loss(pairs)
-        weights = _MAPS[self.map](metadata("graded", self.by, pairs.rows)[pairs.own_rows].to(values.dtype))
-        if not bool(((weights >= 0) & weights.isfinite()).all()):
-            bad = weights[~((weights >= 0) & weights.isfinite())]
-            raise DataError("graded: weights must be finite numbers of at least 0", column=self.by, value=float(bad[0]))
+        numbers = metadata("graded", self.by, pairs.rows)[pairs.own_rows].to(values.dtype)
+        weights = _MAPS[self.map](numbers)
+        if bool((wrong := ~((numbers >= 0) & (weights >= 0) & weights.isfinite())).any()):
+            rule = f"graded: numbers must be at least 0 and give finite weights, with map = {self.map}"
+            raise DataError(rule, column=self.by, value=float(numbers[wrong][0]))
         return values * weights

@@ -27,12 +27,11 @@ import torch
 from torch import nn
 from torch.nn.functional import logsigmoid
 
-from dipole.core.errors import DataError
 from dipole.core.pairs import Pairs
 from dipole.core.part import at_least, inner, part
 from dipole.core.protocols import PairLoss
 from dipole.core.scores import Channel, Factors
-from dipole.core.vectors import Vectors, leading, one_tensor, wide
+from dipole.core.vectors import Vectors, leading, of_length, one_tensor, wide
 from dipole.losses.softmax.infonce import InfoNCE
 
 __all__ = ["LearnedWeights"]
@@ -52,8 +51,8 @@ class LearnedWeights(nn.Module):
     def forward(self, pairs: Pairs) -> torch.Tensor:
         """(N,) float32 or better."""
         queries, keys = (wide(one_tensor(side, "learned_weights")) for side in (pairs.queries, pairs.keys))
-        if queries.shape[1] != self.dimension:
-            raise DataError("learned_weights: vectors must have the dimension it was made for", value=(queries.shape[1], self.dimension))
+        for vectors in (queries, keys):
+            of_length("learned_weights", "dimension", vectors, self.dimension)
         with torch.autocast(queries.device.type, enabled=False):
             outer = torch.cat([self.outer.weight[0], self.outer.bias]).expand(len(queries), -1)
             rows = (self.first(queries), outer)

@@ -27,7 +27,7 @@ from torch.nn.functional import cosine_similarity
 from dipole.core.errors import DataError
 from dipole.core.pairs import Pairs
 from dipole.core.part import at_least, part
-from dipole.core.vectors import Vectors, cut, one_tensor, wide
+from dipole.core.vectors import Vectors, cut, of_length, one_tensor, wide
 
 __all__ = ["PredictedTwin"]
 
@@ -60,4 +60,5 @@ class PredictedTwin(nn.Module):
 
     def _own(self, pairs: Pairs, side: Vectors) -> torch.Tensor:
         vectors = one_tensor(side if pairs.ring is not None else cut(side, pairs.own_rows), "predicted_twin")
+        of_length("predicted_twin", "dimension", vectors, self.dimension)
         return wide(vectors[: pairs.own_rows.stop - pairs.own_rows.start])

@@ -26,7 +26,7 @@ from dipole.core.pairs import Pairs
 from dipole.core.part import at_least, part, real
 from dipole.core.relations import Listed
 from dipole.core.requirements import metadata
-from dipole.core.vectors import cut, one_tensor
+from dipole.core.vectors import cut, of_length, one_tensor
 from dipole.pairwise import Tile, sum_rows
 
 __all__ = ["ClassPrototypes"]
@@ -50,6 +50,7 @@ class ClassPrototypes(nn.Module):
         if int(labels.max()) >= self.classes:
             raise DataError(f"ClassPrototypes: labels must be below classes, {self.classes}", value=int(labels.max()))
         vectors = pairs.queries if pairs.local is None else cut(pairs.queries, pairs.own_rows)
+        of_length("class_prototypes", "dim", one_tensor(vectors, "class_prototypes"), self.dim)
         own = labels[pairs.own_rows].reshape(-1, labels.shape[1] if labels.dim() > 1 else 1)
         row, place = (own >= 0).nonzero(as_tuple=True)
         found = torch.unique(torch.stack([row, own[row, place]]), dim=1)  # a class that is named twice counts once

@@ -26,7 +26,7 @@ from torch.nn.functional import softplus
 from dipole.core.errors import DataError, DegenerateBatchError
 from dipole.core.pairs import Pairs
 from dipole.core.part import at_least, part
-from dipole.core.vectors import one_tensor, wide
+from dipole.core.vectors import of_length, one_tensor, wide
 from dipole.pairwise import Tile, TopK, reduce
 
 __all__ = ["Matching"]
@@ -45,6 +45,7 @@ class Matching(nn.Module):
     def match(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         """(N,) log odds that each query belongs with the key of the same index."""
         u, v = wide(queries), wide(keys)
+        of_length("matching", "dim", u, self.dim)
         odds: torch.Tensor = self.head(torch.cat([u, v, u * v, (u - v).abs()], dim=1))[:, 0]
         return odds
 

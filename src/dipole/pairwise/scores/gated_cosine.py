@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 
+from dipole.core.errors import DataError
 from dipole.core.part import part, positive
 from dipole.core.scores import Factors
 from dipole.core.vectors import Vectors, one_tensor, wide
@@ -24,7 +25,7 @@ class GatedCosine:
 
     def factors(self, queries: Vectors, keys: Vectors) -> Factors:
         if isinstance(queries, torch.Tensor) or len(queries) != 2:
-            raise ValueError("score gated_cosine: queries must be (vectors (N, d), gates (N, d))")
+            raise DataError("score gated_cosine: queries must be (vectors (N, d), gates (N, d))")
         vectors, gates = queries
         right = one_tensor(keys, "gated_cosine")
         squared = gates.square()

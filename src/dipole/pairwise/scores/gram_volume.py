@@ -22,7 +22,7 @@ import math
 import torch
 from torch import nn
 
-from dipole.core.errors import ParameterError
+from dipole.core.errors import DataError, ParameterError
 from dipole.core.part import part, positive
 from dipole.core.scores import Factors
 from dipole.core.vectors import Vectors, one_tensor, wide
@@ -55,7 +55,7 @@ class GramVolume(nn.Module):
     def factors(self, queries: Vectors, keys: Vectors) -> Factors:
         if not isinstance(keys, torch.Tensor) or keys.dim() != 3 or not 1 <= keys.shape[1] <= 4:
             got = tuple(keys.shape) if isinstance(keys, torch.Tensor) else f"{len(keys)} tensors"
-            raise ValueError(f"score gram_volume: keys must be (M, V, d), 1 to 4 modalities stacked, got {got}; use views = modalities")
+            raise DataError(f"score gram_volume: keys must be (M, V, d), 1 to 4 modalities stacked, got {got}; use views = modalities")
         left, right = unit(one_tensor(queries, "gram_volume")), unit(keys)
         gram = wide(right) @ wide(right).transpose(1, 2)
         scale = (1 / self.temperature).expand(len(left))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from dipole.core.errors import DataError
 from dipole.core.scores import Factors
 from dipole.core.vectors import Vectors
 
@@ -14,7 +15,7 @@ def token_factors(queries: Vectors, keys: Vectors, score: str) -> Factors:
     """Tokens and masks, cut along both axes; nothing is a plain matrix product."""
     for side, vectors in (("queries", queries), ("keys", keys)):
         if isinstance(vectors, torch.Tensor) or len(vectors) != 2 or vectors[0].dim() != 3 or vectors[1].dtype != torch.bool:
-            raise ValueError(f"score {score}: {side} must be (tokens (N, L, d), mask (N, L) bool)")
+            raise DataError(f"score {score}: {side} must be (tokens (N, L, d), mask (N, L) bool)")
     return Factors((), tuple(queries), tuple(keys))
 
 
