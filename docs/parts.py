@@ -25,7 +25,7 @@ def summary(slot: str) -> str:
     """One row a part: what it is, what it costs beside InfoNCE where that was measured, who uses it."""
     costs = _costs() if slot == "losses" else {}
     head = ("| time | memory " if costs else "") + "| recipes |"
-    rows = [f"| part | what it is {head}", f"|---|---{'|---' * head.count('|')}"]
+    rows = [f"| part | what it is {head}", f"{'|---' * (head.count('|') + 1)}|"]
     for _, parts in _folders(slot):
         for found in parts:
             measured = f" {costs.get(found.name, 'not measured | ')} |" if costs else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -29,6 +30,18 @@ def test_python_in_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path, mo
     names: dict[str, object] = {"__name__": "page"}
     for number, code in enumerate(blocks, 1):
         exec(compile(code, f"{page.name}, block {number}", "exec"), names)
+
+
+def test_tables_in_the_pages_are_tables() -> None:
+    """A delimiter row of another number of cells than the row above it makes no table: the page shows bars and dashes."""
+    cells, found = re.compile(r"(?<!\\)\|"), 0
+    for page in PAGES:
+        lines = page.read_text(encoding="utf-8").split("\n")
+        for above, line in itertools.pairwise(lines):
+            if re.fullmatch(r"\|(\s*:?-{3,}:?\s*\|)*\s*(:?-{3,}:?)?", line):
+                assert line.endswith("|") and len(cells.findall(above)) == len(cells.findall(line)), f"{page.name}: {above}"
+                found += 1
+    assert found > 50
 
 
 def test_links_in_the_pages_lead_somewhere() -> None:

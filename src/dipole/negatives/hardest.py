@@ -4,7 +4,7 @@
 
 ``below`` leaves out what scores higher than it, suspected positives, before ranks are given.
 
-Shapes: N keep entries are remembered, not N M. Source: MoCo with hard negative filtering, catalogue row 117 (keep); the upper
+Shapes: N keep entries are remembered, not N M. Source: MoCo with hard negative filtering, arXiv:2501.16360 (keep); the upper
 quantile of arXiv:2012.09740, section 4.3; ``skip`` as in NV-Retriever, arXiv:2407.15831, section 3. Relation: goes after the
 part that adds columns. keep at least the number of negatives changes nothing; keep 1 and a small temperature: the triplet of
 the hardest negative. The choice carries no gradient. Errors: DataError where no row keeps any negative.

@@ -3,7 +3,8 @@
     u_ij = s(twin(query_i), twin(key_j))      for the aligned columns; other columns keep the vectors they have
 
 Shapes: channel ``twin`` over the N queries and M columns, by the pairs' own score, without gradient. Source: BYOL, arXiv:2006.07733.
-Relation: ``twin_teacher`` has the twin see the queries only; ``predicted_twin`` reads this channel's vectors.
+Relation: ``twin_teacher`` has the same scores under the name that distilling losses read, of any two sides; ``predicted_twin`` reads this
+channel's vectors.
 Errors: UsageError where no encoder has a twin: list ``momentum`` behind the encoder.
 
 >>> eye = torch.eye(2)

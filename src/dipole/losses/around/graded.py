@@ -1,6 +1,6 @@
 """Graded: every row's value counts by the relevance of its pair.
 
-    l_i = w_i l_i,   w_i = map(r_i)      one value per query, in the unit of the loss inside
+    l_i = w_i (value of the loss inside)_i,   w_i = map(r_i)      one value per query, in the unit of the loss inside
 
 Shapes: ``by`` names a number of each row, (N,). Maps: ``as_given`` w = r; ``inverse`` w = 1 / r and ``inverse_log`` w = 1 / log2(1 + r)
 for ranks from 1 on; ``log`` w = log(1 + r). Weights are not normalised: twice the weights, twice the loss.

@@ -9,7 +9,7 @@ without). Source: arXiv:2105.03746, the attraction and the repulsion cost, as th
 live: the gradient flows through the weights, as in the authors' small-scale code; without, they are constants, as in their code with
 a momentum encoder, and the repulsion then has the gradient of (b / t_neg) log sum_n exp(-t_neg d_in), InfoNCE's.
 Relation: with one positive the attraction is align_uniform's; t_pos = t_neg = 0 weighs all alike.
-Rows without a positive are repelled only; Errors: DegenerateBatchError where no row has one, or a row has no negative.
+Rows without a positive are repelled only. Errors: DegenerateBatchError where no row has one, or a row has no negative.
 
 >>> import torch
 >>> from dipole import Pairs

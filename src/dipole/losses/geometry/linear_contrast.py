@@ -3,8 +3,8 @@
     l_i = -s_ii + w mean_{j not positive} s_ij                            one value per query
 
 Shapes: N queries, M >= N keys, aligned. Source: the simple contrastive loss of arXiv:2012.09740, section 3.2.
-Relation: what InfoNCE times its temperature, less t log(M), tends to as the temperature grows: every negative is pushed alike, however
-near. ``hardest_only`` around it gives it back an eye for hard ones.
+Relation: what InfoNCE times its temperature, less t log(M), tends to as the temperature grows, times M / (M - 1): every negative is
+pushed alike, however near. ``hardest_only`` around it gives it back an eye for hard ones.
 Errors: DegenerateBatchError on a single key; DataError unless the pairs are aligned.
 
 >>> import torch

@@ -5,7 +5,7 @@
 Shapes: N queries, M keys, any number of positives a row. Source: arXiv:1703.07737, eq. 5, where the score is minus the Euclidean
 distance (distance_power with power 1).
 Relation: hardest_hinge where every row has one positive.
-Rows without a positive have value 0 and no gradient; Errors: DegenerateBatchError where no row has one, or a row that has one
+Rows without a positive have value 0 and no gradient. Errors: DegenerateBatchError where no row has one, or a row that has one
 has no negative.
 
 >>> import torch

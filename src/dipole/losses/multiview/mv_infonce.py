@@ -6,7 +6,8 @@ The lower sum runs over everything in the batch but the view itself: other views
 
 Shapes: N items of V views, pairs from ``stacked``. Source: arXiv:2507.06979 as its authors' code has it; the formula of their README
 leaves the anchor's own view out of the lower sum.
-Relation: for V = 2 it is -s_i + log((D_i1 + D_i2) / 2), never below NT-Xent's mean of the two logarithms; mv_dhel separates the sums.
+Relation: for V = 2 it is -s(x_i1, x_i2) / t + log((D_i1 + D_i2) / 2), D_ia the lower sum of one view, and never below NT-Xent, which takes
+the mean of the two logarithms; mv_dhel separates the sums.
 Errors: DegenerateBatchError on a single item; DataError unless the pairs are stacked.
 
 >>> import torch

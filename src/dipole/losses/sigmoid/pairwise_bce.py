@@ -6,7 +6,7 @@ Shapes: the vectors are logits over C classes; N queries, M keys, any positives 
 arXiv:2102.03526 (positives alone), and of novel class discovery, arXiv:2002.05714 (negatives too).
 Relation: the score is ``same_class``; with positives alone one class for all is an answer, which ``mean_entropy`` forbids.
 Probabilities below 1e-7 count as 1e-7, so that disjoint predictions cost 16.1 nats and have no slope.
-Rows without a positive (a negative) have no such part; Errors: DegenerateBatchError where no row has a positive.
+Rows without a positive (a negative) have no such part. Errors: DegenerateBatchError where no row has a positive.
 
 >>> import torch
 >>> from dipole import Pairs

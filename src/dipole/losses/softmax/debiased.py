@@ -6,7 +6,7 @@
 Shapes: N queries, M >= N keys, aligned, n_i negatives in row i; cosines, since the floor e^(-1/t) is the least e^z a cosine allows.
 One value per query, nats. Source: arXiv:2007.00224 (one positive); with hardness b arXiv:2010.04592.
 Relation: p = 0, b = 0 is InfoNCE; p = 0 is HNNCE. p is the chance that a random other item is of the row's class.
-Errors: DegenerateBatchError on a single key.
+A row without any negative has value 0. Errors: DegenerateBatchError on a single key.
 
 >>> import torch
 >>> from dipole import Pairs

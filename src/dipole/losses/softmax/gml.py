@@ -1,14 +1,15 @@
 """GML: a softmax over classes, each as near as its keys are on average, with the classes' shares added: rare classes are not drowned.
 
-    S_ic = log mean_{j in class c} exp(s_ij / t),   l_i = -(S_iy + log pi_y) + log sum_c pi_c exp(S_ic)      one value per query, nats
+    l_i = L_i(features learn, t held) + L_i'(t learns, features held)                                  one value per query, nats
+    L_i = -(S_iy + log pi_y) + log sum_c pi_c exp(S_ic),   S_ic = log mean_{j in class c} exp(s_ij / t)
 
-Features learn with t held, t with the features held, so the value is the sum of two equal numbers, and the mean over rows is the
-authors' L_con + L_con_T. In the second, keys of the query's own image (equal ``id`` in ``rows`` and ``cols``) are left out.
+c runs over the classes that have a key. L' is L without the keys of the query's own image (equal ``id`` in ``rows`` and ``cols``), so
+where there are no such keys the value is twice L. The mean over rows is the authors' L_con + L_con_T.
 
 Shapes: N queries, M keys, ``rows["label"]`` and ``cols["label"]`` from 0 to C - 1 (``labelled`` views, a queue of labelled keys).
 Source: "Long-Tailed Recognition by Mutual Information Maximization", arXiv:2305.01160; t starts at 1 there.
 Relation: with one key a class and equal shares, cross-entropy over keys. SupCon sums over a class, and so moves when its keys are repeated.
-Rows whose class has no other key have value 0 and no gradient; Errors: DegenerateBatchError where that is every row; ParameterError where
+Rows whose class has no other key have value 0 and no gradient. Errors: DegenerateBatchError where that is every row; ParameterError where
 ``prior`` is shorter than the labels ask for; DataError without labels.
 
 >>> import torch

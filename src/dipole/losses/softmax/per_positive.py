@@ -6,7 +6,7 @@ Shapes: N queries, M keys, any number of positives a row; graded positives count
 of several positives as pytorch-metric-learning computes it; arXiv:2309.14277 (SINCERE); the geometric multi-view loss of
 arXiv:2403.05490, where the views of a sample share a label.
 Relation: InfoNCE where a row has one positive. SupCon has the other positives in every denominator and so pushes them away.
-Rows without a positive have value 0 and no gradient; Errors: DegenerateBatchError where no row has one.
+Rows without a positive have value 0 and no gradient. Errors: DegenerateBatchError where no row has one.
 
 >>> import torch
 >>> from dipole import Pairs

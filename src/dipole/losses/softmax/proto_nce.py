@@ -6,7 +6,7 @@ Shapes: N items against M prototypes (``Pairs.labelled(items, clusters, centroid
 ``cols["concentration"]`` (M,) phi, from ``concentration``; without it every phi is ``temperature``.
 Source: PCL, arXiv:2005.04966, eq. 11; MEOW, "Heterogeneous Graph Contrastive Learning with Meta-path Contexts" (2022), adds log(N / M),
 which moves nothing. Relation: SupCon against prototypes; with one phi, InfoNCE.
-Rows without a prototype have value 0 and no gradient; Errors: DegenerateBatchError where no row has one, DataError for a phi not above 0.
+Rows without a prototype have value 0 and no gradient. Errors: DegenerateBatchError where no row has one, DataError for a phi not above 0.
 
 >>> import torch
 >>> from dipole import Pairs
@@ -55,10 +55,10 @@ class ProtoNCE:
 def concentration(scores: torch.Tensor, clusters: torch.Tensor, count: int, temperature: float = 0.1, smooth: float = 10.0) -> torch.Tensor:
     """(M,) phi of every prototype: dense clusters get a small one, so that they are not drawn together further (PCL, eq. 12).
 
-        phi_k = mean over its members of sqrt(distance) / log(n_k + smooth), kept between its 10th and 90th percentile, then rescaled to
+        phi_k = mean over its members of sqrt(score) / log(n_k + smooth), kept between its 10th and 90th percentile, then rescaled to
         the mean ``temperature``
 
-    ``scores`` (N,) the distance of each item to its own prototype, at least 0; ``clusters`` (N,) from 0 to ``count`` - 1. Clusters of one
+    ``scores`` (N,) the squared distance of each item to its own prototype; ``clusters`` (N,) from 0 to ``count`` - 1. Clusters of one
     item take the largest phi. Raises DataError where every cluster holds at most one item.
     """
     sizes = torch.bincount(clusters, minlength=count)

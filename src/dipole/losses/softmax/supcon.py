@@ -6,7 +6,7 @@ Shapes: N queries, M keys, any number of positives a row; w = 1 unless ``Pairs.w
 cross-entropy to soft targets w_ip / sum_p w_ip. Source: arXiv:2004.11362, eq. 2 (L_out).
 Relation: InfoNCE where every row has one positive; with two views a sample and unique labels it is NT-Xent. SupConIn has the
 mean inside the logarithm and is never larger. The authors' code multiplies by t / 0.07; leave that to the learning rate.
-Rows without a positive have value 0, as in the authors' code, and no gradient; Errors: DegenerateBatchError where no row
+Rows without a positive have value 0, as in the authors' code, and no gradient. Errors: DegenerateBatchError where no row
 has one.
 
 >>> import torch

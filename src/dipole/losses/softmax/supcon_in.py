@@ -5,7 +5,7 @@
 Shapes: N queries, M keys, any number of positives a row; graded positives count by their weight in the mean.
 Source: arXiv:2004.11362, eq. 3 (L_in). With a sum in place of the mean, and so log |P(i)| less, it is MIL-NCE (arXiv:1912.06430, eq. 1).
 Relation: at most SupCon, by Jensen, and equal where a row has one positive.
-Rows without a positive have value 0 and no gradient; Errors: DegenerateBatchError where no row has one.
+Rows without a positive have value 0 and no gradient. Errors: DegenerateBatchError where no row has one.
 
 >>> import torch
 >>> from dipole import Pairs

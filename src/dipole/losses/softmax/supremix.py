@@ -9,7 +9,7 @@ learns, they do not) and are not normalised again. Source: arXiv:2309.16633, its
 One b an anchor and step; at most ``mixed_positives`` mixtures of an anchor, drawn by chance where there are more, since all of them
 would be N^3. Negative mixtures are never laid out: their scores are b s_ii + (1 - b) s_ik.
 Relation: without mixtures and with magnify 0, SupCon on the numbers as classes.
-Rows without a positive have value 0 and no gradient; Errors: DegenerateBatchError where no two items have one number and none lies
+Rows without a positive have value 0 and no gradient. Errors: DegenerateBatchError where no two items have one number and none lies
 between two others; DataError without numbers, and on a ring.
 
 >>> import torch

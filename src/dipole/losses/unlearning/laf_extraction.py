@@ -5,7 +5,7 @@
 Shapes: N items, aligned: q_i the vector of the model being edited, k_i its reconstruction by the autoencoder of the item's set, trained on
 the old model's vectors and then frozen; ``rows["forget"]`` (N,) is true for forgotten items. Source: arXiv:2404.00506, the extractor
 unlearning loss as the authors' code has it. m / (m + 1) bounds the pull, so that outliers do not rule.
-Relation: laf_alignment is the other half of the method. Values lie in 1 to e, and below 0 for forgotten items.
+Relation: laf_alignment is the other half of the method. Values are from 1 to e for kept items, from -e to -1 for forgotten ones.
 Errors: DegenerateBatchError where a batch holds nothing to keep or nothing to forget; DataError without ``forget``.
 
 >>> import torch
