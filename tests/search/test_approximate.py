@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from dipole.core.errors import ModelMismatchError
+from dipole.search import nearest
 from dipole.search.approximate import drawn
 from dipole.search.collection import Collection
 from dipole.search.documents import Document
+from dipole.search.filters import Filter
 from dipole.search.table import Block
 
 pytest.importorskip("lancedb")
@@ -23,6 +27,23 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Collection, torch.Te
     vectors = torch.nn.functional.normalize(centres.repeat(50, 1) + 0.7 * noise, dim=1)
     documents = [Document(str(i), f"text {i}") for i in range(3000)]
     return Collection.store(tmp_path_factory.mktemp("a") / "c", [Block(documents, vectors)], "theirs"), vectors
+
+
+def test_a_filter_leaves_nothing_out_and_as_many_are_found_as_are_asked_for(
+    tmp_path: Path, made: tuple[Collection, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, vectors = made
+    documents = [Document(str(i), f"text {i}", tags=(f"rare{i % 300}",), votes=i % 7) for i in range(3000)]
+    indexed, built = Collection.store(tmp_path / "c", [Block(documents, vectors)], "theirs").index("ivf-flat", recall=0.5, queries=20)
+    assert built.probes < built.cells, "else this shows nothing"
+    rare = Filter(tags=("rare7",))
+    found, exact = (indexed.search_vectors(vectors[:20], 10, rare, exact=e) for e in (False, True))
+    assert [len(hits) for hits in found] == [10] * 20 and found == exact
+    assert [len(hits) for hits in indexed.search_vectors(vectors[:20], 1500)] == [1500] * 20
+    assert len(indexed.search_vectors(vectors[:1], 5000)[0]) == 3000 and len(indexed.similar("5", 1500)) == 1500
+    monkeypatch.setattr(nearest, "FEW", 100)
+    many = indexed.search_vectors(vectors[:20], 300, Filter(min_votes=6))
+    assert [len(hits) for hits in many] == [300] * 20 and all(hit.votes == 6 for hits in many for hit in hits)
 
 
 def test_queries_drawn_are_near_the_collection_but_none_of_it(made: tuple[Collection, torch.Tensor]) -> None:

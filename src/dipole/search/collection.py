@@ -290,7 +290,7 @@ class Collection:
         if not condition and "vectors" in self._cache:
             return nearest.among(self._cache["vectors"], queries.float(), k)
         if held and not exact:
-            return nearest.by_index(self.table, queries.float(), k, condition, held["probes"], held["refine"])
+            return nearest.indexed(self.folder, self.table, queries.float(), k, condition, held)
         return nearest.exactly(self.folder, self.table, queries.float(), k, condition)
 
     def _hits(self, rankings: list[nearest.Ranking]) -> list[list[Hit]]:

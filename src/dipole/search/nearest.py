@@ -6,7 +6,7 @@ Every function answers, per query, pairs of (score, row id), best first; equal s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from dipole.search.documents import refuse_bad_vectors
 from dipole.search.places import Place
 
 Ranking = list[tuple[float, int]]
+FEW = 10_000  # documents that are compared exactly where a filter leaves no more
 RRF = 60  # the constant of reciprocal rank fusion, as in Cormack et al., SIGIR 2009
 
 
@@ -46,6 +47,21 @@ def among(blocks: Iterable[tuple[torch.Tensor, torch.Tensor]], queries: torch.Te
         order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
         scores, rows = scores.gather(1, order), rows.gather(1, order)
     return [list(zip(*pair, strict=True)) for pair in zip(scores.tolist(), rows.tolist(), strict=True)]
+
+
+def indexed(folder: Place, table: Any, queries: torch.Tensor, k: int, where: str, index: Mapping[str, Any]) -> list[Ranking]:
+    """By the approximate index as it was measured, and by more of its cells for a query that they give fewer than ``k``. The few
+    that a filter leaves are compared exactly: they lie anywhere, and most of them in cells that are not looked into.
+    """
+    if where and table.count_rows(where) <= FEW:
+        return exactly(folder, table, queries, k, where)
+    probes, cells, refine = index["probes"], index["cells"], index["refine"]
+    found = by_index(table, queries, k, where, probes, refine)
+    while probes < cells and (short := [place for place, ranking in enumerate(found) if len(ranking) < k]):
+        probes = min(4 * probes, cells)
+        for place, ranking in zip(short, by_index(table, queries[short], k, where, probes, refine), strict=True):
+            found[place] = ranking
+    return found
 
 
 def by_index(table: Any, queries: torch.Tensor, k: int, where: str, probes: int, refine: int) -> list[Ranking]:
