@@ -171,6 +171,41 @@ def test_an_address_that_others_reach_asks_for_the_key_and_then_for_nothing_more
         assert page.run("return location.pathname") == "/login"
 
 
+def test_what_answers_another_question_says_so_while_the_answer_is_awaited(page: Browser, address: str) -> None:
+    page.open(f"{address}/find?q=prosody")
+    page.run(
+        """const plain = window.fetch;
+        window.fetch = (...asked) => new Promise(done => { window.answer = done; }).then(() => plain(...asked));"""
+    )
+    press(page, "/", *"vision")
+    page.wait("return window.answer && document.querySelector('[data-live]').getAttribute('aria-busy') === 'true'")
+    page.wait("return Number(getComputedStyle(document.querySelector('[data-live]')).opacity) < 0.6")
+    page.run("window.answer()")
+    page.wait("return document.title.startsWith('vision') && !document.querySelector('[aria-busy]')")
+    page.run("window.fetch = () => Promise.reject(new TypeError('no network'))")
+    press(page, " and")
+    page.wait("return document.querySelector('.toast')?.textContent.includes('cannot be reached')")
+    assert page.run("return document.querySelector('[aria-busy]')") is None
+
+
+def test_in_the_visitors_own_colours_nothing_is_told_by_a_background_alone(page: Browser, address: str) -> None:
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "forced-colors", "value": "active"}]})
+    page.open(f"{address}/newest")
+    line = "return getComputedStyle(document.querySelector(arguments[0])).borderBottomColor"
+    paper = page.run("return getComputedStyle(document.body).backgroundColor")
+    assert page.run(line, ".tabs a:not([aria-current])") == paper != page.run(line, ".tabs a[aria-current]")
+    press(page, "j")
+    assert page.run("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    ground = "return getComputedStyle(document.querySelector(arguments[0])).backgroundColor"
+    press(page, "v")
+    page.wait("return document.querySelector('#item-1 .vote').getAttribute('aria-pressed') === 'true'")
+    assert page.run(ground, "#item-1 .vote") != page.run(ground, "#item-2 .vote")
+    press(page, "v")
+    page.wait("return document.querySelector('#item-1 .vote').getAttribute('aria-pressed') === 'false'")
+    page.open(f"{address}/find?q=prosody")
+    assert page.run(ground, ".how input:checked + span") != page.run(ground, ".how input:not(:checked) + span")
+
+
 def test_arrows_on_the_map_reach_documents_that_lie_on_one_another(page: Browser, address: str) -> None:
     page.open(f"{address}/map?collection=same")
     page.wait("return document.getElementById('canvas')?.dataset.ready === '12'")

@@ -110,9 +110,10 @@
     return url;
   }
 
-  async function look(url, quick) {
+  async function look(url, quick, first = true) {
     if (asking) { asking.abort(); }
-    const mine = asking = new AbortController();
+    const mine = asking = new AbortController(), stale = $("[data-live]") || $("#main");
+    if (first) { stale.setAttribute("aria-busy", "true"); }  // what is shown answers another question
     const from = new URL(url);
     if (quick) { from.searchParams.set("quick", "1"); }
     try {
@@ -127,7 +128,7 @@
       if (error.name !== "AbortError") { warn("The search cannot be reached."); }
       return false;
     } finally {
-      if (asking === mine) { asking = null; }
+      if (asking === mine) { asking = null; stale.removeAttribute("aria-busy"); }
     }
   }
 
@@ -160,7 +161,7 @@
     timer = setTimeout(async () => {
       last = url.href;
       const quick = url.searchParams.has("q") && url.searchParams.get("how") !== "words";
-      if (await look(url, quick) && quick) { timer = setTimeout(() => look(url, false), REST); }
+      if (await look(url, quick) && quick) { timer = setTimeout(() => look(url, false, false), REST); }
     }, wait);
   }
 
