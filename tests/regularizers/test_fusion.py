@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 
+from dipole.assembly.build import build
+from dipole.assembly.small import small
+from dipole.assembly.spec import load
 from dipole.core.encoded import Encoded
 from dipole.core.errors import DataError, DegenerateBatchError, ParameterError
 from dipole.modality.toy.encoders.bag import Bag
 from dipole.regularizers import Fusion
+from dipole.train.check import check
+from dipole.train.ranks import objective_of
 from dipole.views.masked_words import MaskedWords, class_of
 
 
@@ -81,6 +87,54 @@ def test_words_that_were_taken_out_are_told_from_the_rest_and_the_image() -> Non
     torch.testing.assert_close(got, torch.stack(each).mean())
 
 
+def test_a_share_of_what_masked_words_should_be_is_the_twins_answer() -> None:
+    """ALBEF's momentum distillation: the twin reads what the towers' twin made of both, and follows the live weights."""
+    fusion, hard = term(words=9, share=0.4, decay=0.9), term(words=9)
+    targets = torch.zeros(4, 5, dtype=torch.int64)
+    targets[0, 3], targets[2, 1] = 4, 9
+    masked = replace(side(4, 5, 3, [5, 2, 4, 1]), meta={"targets": targets})
+    slow = {"queries_twin": side(4, 3, 5, [3, 3, 2, 3]), "masked_twin": side(4, 5, 6, [5, 2, 4, 1])}
+    sides = {"queries": IMAGE, "keys": TEXT, "masked": masked}
+    assert fusion.asks == {"queries_twin": "queries", "masked_twin": "masked"} and hard.asks == {}
+    assert fusion.names is not None and fusion.twin is not None
+    with torch.no_grad():
+        for weight in fusion.fused.parameters():
+            weight.mul_(1.1)  # the live weights move, the twin stays until the step is done
+        hard.fused.load_state_dict(fusion.fused.state_dict())
+        first = copy.deepcopy(hard).over_encoded(sides)
+        start = term(words=9)
+        expected = []
+        for row, place in ((0, 3), (2, 1)):
+            read = []
+            for by, given, image in ((fusion, masked, IMAGE), (start, slow["masked_twin"], slow["queries_twin"])):
+                assert given.tokens is not None and image.tokens is not None and image.mask is not None and by.names is not None
+                words, patches = given.tokens[row, : [5, 2, 4, 1][row]][None], image.tokens[row, image.mask[row]][None]
+                read.append(log_softmax(by.names(by.fused(words, patches)[0, place]), 0))
+            expected.append((-read[0][targets[row, place] - 1], -(read[1].exp() * read[0]).sum()))
+    sharp, soft = (torch.stack(column).mean() for column in zip(*expected, strict=True))
+    value = fusion.over_encoded({**sides, **slow})
+    torch.testing.assert_close(value.detach(), first + 0.4 * (soft - sharp))
+    value.backward()
+    assert all(p.grad is None and not p.requires_grad for p in fusion.twin.parameters())
+    fusion.after_step()
+    for twin, live, before in zip(fusion.twin[0].parameters(), fusion.fused.parameters(), start.fused.parameters(), strict=True):
+        torch.testing.assert_close(twin, 0.9 * before.detach() + 0.1 * live.detach())
+    with pytest.raises(DataError, match="reads tokens and mask of masked_twin"):
+        fusion.over_encoded(sides)
+
+
+def test_training_with_twins_goes_on_where_it_stopped() -> None:
+    spec = small(load("albef", "words"))
+    recipe = build(spec.changed({"step": {"batch_size": 12, "micro_batch_size": 5}}, "test"))
+    encoder: Any = recipe.encoder
+    assert set(objective_of(recipe).asks) == {"queries_twin", "keys_twin", "masked_twin"}
+    (finding,) = check(recipe, rows=12, steps=6, only=["resumed = unbroken"]).findings
+    assert finding.passed and finding.difference == 0
+    objective = objective_of(recipe)
+    batch = objective.complete(recipe.views([recipe.rows[0][i] for i in range(12)]), encoder.learns)
+    assert batch.items["masked_twin"] == batch.items["masked"]
+
+
 def test_what_it_cannot_read_is_refused() -> None:
     sides = {"queries": IMAGE, "keys": TEXT}
     with pytest.raises(DataError, match="use the view masked_words"):
@@ -96,6 +150,8 @@ def test_what_it_cannot_read_is_refused() -> None:
         term().over_encoded({"queries": IMAGE, "keys": Encoded(TEXT.pooled)})
     with pytest.raises(ParameterError, match="fusion: heads"):
         Fusion(dimension=6, heads=4)
+    with pytest.raises(ParameterError, match="fusion: share must be 0 without words"):
+        Fusion(dimension=6, heads=2, share=0.4)
 
 
 def test_masked_words_are_asked_for_where_they_were() -> None:

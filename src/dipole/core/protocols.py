@@ -100,6 +100,8 @@ class EncodedLoss(Protocol):
     It sees the items of all processes, and a side's metadata (``label``, ``owner``) in that side's ``meta``, so it is written
     as for one process. ``reads``, where the part has it, names the fields of ``Encoded`` it needs: no others are kept or
     sent. Chance must fall alike on every process: draw from a generator seeded by a number that is part of the state.
+    ``asks``, where the part has it, is that of negatives: sides that only the part that asks for them sees. ``after_step()``, where it
+    has it, runs once a step, after the optimizer's.
     """
 
     def over_encoded(self, sides: Mapping[str, Encoded]) -> torch.Tensor: ...

@@ -14,7 +14,6 @@ A side takes the twin where ``sides`` names it or its name ends in ``_twin`` (ne
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,6 +22,7 @@ import torch
 from torch import nn
 
 from dipole.core.encoded import Encoded
+from dipole.core.following import follow, twin_of
 from dipole.core.part import between, choice, names, part, switch, wrapped
 
 __all__ = ["Momentum"]
@@ -42,7 +42,7 @@ class Momentum(nn.Module):
     dropout: bool = switch(False, "the twin encodes with dropout on, where dropout makes the views")
 
     def __post_init__(self) -> None:
-        self.twin = copy.deepcopy(self.encoder).requires_grad_(False)
+        self.twin = twin_of(self.encoder)
         self.train()
 
     def learns(self, side: str) -> bool:
@@ -63,18 +63,12 @@ class Momentum(nn.Module):
             still: Encoded = self.twin({name: t for name, t in inputs.items() if name != TWIN})
             return still
 
-    @torch.no_grad()
     def after_step(self, step: int, steps: int) -> None:
         """Let the twin follow; ``step`` of ``steps`` optimizer steps are done."""
         stays = self.decay
         if self.schedule == "cosine":
             stays = 1 - (1 - self.decay) * (math.cos(math.pi * step / max(steps, 1)) + 1) / 2
-        own = self.encoder.state_dict()
-        for name, tensor in self.twin.state_dict().items():
-            if tensor.is_floating_point():
-                tensor.lerp_(own[name].to(tensor.dtype), 1 - stays)
-            else:
-                tensor.copy_(own[name])
+        follow(self.twin, self.encoder, stays)
 
     def train(self, mode: bool = True) -> Momentum:
         super().train(mode)

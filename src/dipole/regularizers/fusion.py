@@ -1,12 +1,14 @@
 """Fusion: a small transformer reads a text beside an image: do they belong together, and which words were taken out?
 
-    R = 1/3 mean_i [ softplus(-m(t_i, v_i)) + softplus(m(t_j, v_i)) + softplus(m(t_i, v_j')) ] + mean over masked words of -log p(word)
+    R = 1/3 mean_i [ softplus(-m(t_i, v_i)) + softplus(m(t_j, v_i)) + softplus(m(t_i, v_j')) ] + mean over masked words of CE(y, p)
+    y = (1 - alpha) (the word) + alpha p'(word),   p' what the twins say: a slow copy of f on the tokens of a slow copy of the towers
     j ~ softmax_{j != i}(cos(v_i, t_j) / tau),   j' ~ softmax_{j' != i}(cos(v_j', t_i) / tau);   m(t, v) = w . (mean over t of f(t, v)) + b
 
 Shapes: ``tokens`` and ``mask`` of both sides, d = ``dimension``; f (B, L, d), words that attend to each other and to the image. The
 second term needs ``words`` above 0 and the side ``masked`` of the view ``masked_words``, with one token a word. Both in nats; items
 that share an ``id`` are not drawn against each other. Source: ALBEF, arXiv:2107.07651, section 3.2: matching with hard negatives, and
-masked language modelling; its fusion is the upper half of BERT, and it draws by the logits of its contrast.
+masked language modelling, with a share alpha of momentum distillation, section 3.3; its fusion is the upper half of BERT, and it draws
+by the logits of its contrast.
 Relation: ``matching`` sees two vectors, and the hardest negative. Drawing has no gradient. Errors: DegenerateBatchError where an item
 has no other to be drawn against; DataError without tokens, and where masked words and tokens differ in number.
 
@@ -28,7 +30,8 @@ from torch.nn.functional import cross_entropy, normalize, softplus
 from dipole.core.chance import Chance
 from dipole.core.encoded import Encoded
 from dipole.core.errors import DataError, DegenerateBatchError, ParameterError
-from dipole.core.part import at_least, choice, part, positive
+from dipole.core.following import follow, twin_of
+from dipole.core.part import at_least, between, choice, part, positive
 from dipole.core.vectors import wide
 from dipole.regularizers.sides import tokens_of
 
@@ -45,6 +48,8 @@ class Fusion(nn.Module):
     words: int = at_least(0, 0, "classes of masked words, as the view has them; 0: matching alone")
     temperature: float = positive(0.07, "tau: smaller draws the likest more often")
     image: str = choice(("queries", "keys"), "queries", "the side of the images; the other one has the texts")
+    share: float = between(0.0, 1.0, 0.0, "alpha: of the twins' answer in what masked words should be; above 0 needs the encoder momentum")
+    decay: float = between(0.0, 1.0, 0.995, "share of f's twin that stays, each step")
 
     reads = ("tokens", "mask")
 
@@ -52,6 +57,8 @@ class Fusion(nn.Module):
         d = self.dimension
         if d % self.heads:
             raise ParameterError("fusion", "heads", f"a divisor of dimension, {d}", self.heads)
+        if self.share and not self.words:
+            raise ParameterError("fusion", "share", "0 without words", self.share, "set words, or share = 0")
         block = nn.TransformerDecoderLayer(d, self.heads, 4 * d, 0.0, nn.functional.gelu, batch_first=True, norm_first=True)
         self.fused = nn.TransformerDecoder(block, self.layers, nn.LayerNorm(d))
         for layer in self.fused.layers:  # nn.TransformerDecoder copies one block; each draws weights of its own
@@ -60,7 +67,18 @@ class Fusion(nn.Module):
                     nn.init.xavier_uniform_(weight)
         self.belongs = nn.Linear(d, 1)
         self.names = nn.Linear(d, self.words) if self.words else None
+        self.twin = twin_of(self._live()) if self.share and self.names is not None else None
         self.chance = Chance()
+
+    @property
+    def asks(self) -> Mapping[str, str]:
+        """The sides that the towers' twin must encode."""
+        return {} if self.twin is None else {f"{side}_twin": side for side in (self.image, "masked")}
+
+    def after_step(self) -> None:
+        """Let the twin follow."""
+        if self.twin is not None:
+            follow(self.twin, self._live(), self.decay)
 
     def over_encoded(self, sides: Mapping[str, Encoded]) -> torch.Tensor:
         """Scalar, float32 or better."""
@@ -110,10 +128,21 @@ class Fusion(nn.Module):
             )
         if not bool((targets > 0).any()):
             raise DegenerateBatchError("Fusion: no word of the batch is masked", value=len(targets), remedy="raise share of masked_words")
-        return cross_entropy(self.names(self._read(tokens, image)[targets > 0]), targets[targets > 0] - 1)
+        asked = targets > 0
+        logits, words = self.names(self._read(tokens, image)[asked]), targets[asked] - 1
+        if self.twin is None:
+            return cross_entropy(logits, words)
+        with torch.no_grad():
+            slow_text, slow_image = (tokens_of(sides, f"{name}_twin", "Fusion") for name in ("masked", self.image))
+            soft = self.twin[1](self._read(slow_text, slow_image, self.twin[0])[asked]).softmax(1)
+        return (1 - self.share) * cross_entropy(logits, words) + self.share * cross_entropy(logits, soft)
 
-    def _read(self, text: tuple[torch.Tensor, ...], image: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    def _live(self) -> nn.ModuleList:
+        """What the twin is a copy of."""
+        return nn.ModuleList([self.fused] if self.names is None else [self.fused, self.names])
+
+    def _read(self, text: tuple[torch.Tensor, ...], image: tuple[torch.Tensor, ...], by: nn.Module | None = None) -> torch.Tensor:
         """(B, L, d): the words, having seen each other and the image."""
         pads = [~(mask | ~mask.any(1, keepdim=True)) for _, mask in (text, image)]  # nothing to attend to would be 0 / 0
-        fused: torch.Tensor = self.fused(text[0], image[0], tgt_key_padding_mask=pads[0], memory_key_padding_mask=pads[1])
+        fused: torch.Tensor = (by or self.fused)(text[0], image[0], tgt_key_padding_mask=pads[0], memory_key_padding_mask=pads[1])
         return fused

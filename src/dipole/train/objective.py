@@ -86,7 +86,7 @@ class Objective(nn.Module):
         self.learned = nn.ModuleDict({str(i): loss for i, loss in enumerate(self.losses) if isinstance(loss, nn.Module)})
         self.negatives = tuple(negatives)
         self.kept = nn.ModuleDict({str(i): more for i, more in enumerate(self.negatives) if isinstance(more, nn.Module)})
-        self.asks = {side: of for more in self.negatives for side, of in getattr(more, "asks", {}).items()}
+        self.asks = {side: of for more in (*self.negatives, *self.losses) for side, of in getattr(more, "asks", {}).items()}
         self.asks |= {side: side.removesuffix("_twin") for sides in self.between for side in sides if side.endswith("_twin")}
         self.seen: Seen | None = None
         self.watched_by: Callable[[Pairs, Sides, Meta], None] | None = None  # sees a batch's pairs; set by the doctor
@@ -117,7 +117,7 @@ class Objective(nn.Module):
         compared: dict[Between, Pairs] = {}
         for weight, loss, between in zip(self.weights, self.losses, self.between, strict=True):
             if hasattr(loss, "over_encoded"):
-                views = {name: encoded for name, encoded in sides.items() if name not in self.asks}
+                views = {name: e for name, e in sides.items() if name not in self.asks or name in getattr(loss, "asks", {})}
                 with torch.autocast(sides["queries"].pooled.device.type, enabled=False):
                     shares.append(weight * loss.over_encoded(_with_meta(views, meta)) / self.world_size)
             else:
@@ -141,17 +141,19 @@ class Objective(nn.Module):
         return (weights * terms.shares).sum() * self.world_size + penalty
 
     def after_step(self) -> None:
-        """Let the negatives take in what the last forward compared: once a step, after the optimizer's."""
+        """Let the negatives take in what the last forward compared, and losses what they follow: once a step, after the optimizer's."""
+        for loss in self.losses:
+            getattr(loss, "after_step", lambda: None)()
         if self._compared is not None:
             for more in self.negatives:
                 more.update(*self._compared)
         self._compared = None
 
     def complete(self, batch: Batch, learns: Callable[[str], bool]) -> Batch:
-        """The batch with the sides that negatives ask for, which must be encoded without gradient."""
+        """The batch with the sides that negatives and losses ask for, which must be encoded without gradient."""
         if learning := [side for side in self.asks if learns(side)]:
             remedy = 'list { use = "momentum" } behind the encoder'
-            raise UsageError(f"negatives: side {learning[0]!r} must come from an encoder that does not learn from it; {remedy}")
+            raise UsageError(f"side {learning[0]!r} must come from an encoder that does not learn from it; {remedy}")
         return replace(batch, items={**{side: batch.items[of] for side, of in self.asks.items()}, **batch.items})
 
     def _everyone(self, sides: Sides, meta: Meta) -> tuple[Sides, Meta, Mapping[str, slice]]:
