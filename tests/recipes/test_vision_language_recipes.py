@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from dipole.assembly.build import build
 from dipole.assembly.small import small
 from dipole.assembly.spec import load
-from dipole.modality.image.rows.digits import Digits
+from dipole.modality.image.encoders.conv import Conv
+from dipole.modality.image.rows.digits import NAMES, Digits
 from dipole.train.recipe import Recipe
 from dipole.train.run import train
 
@@ -77,3 +79,44 @@ def test_batches_of_one_site_do_not_teach_to_tell_sites_apart(seed: int, tmp_pat
         across.append(float((digit[elsewhere] == digit).double().mean()))
     assert same_site[0] < 0.25 and same_site[1] > same_site[0] + 0.25, same_site  # 1 of 8 by chance
     assert across[0] > across[1] + 0.02, across
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_locked_image_tower_keeps_what_few_pairs_would_spoil(seed: int, tmp_path: Path) -> None:
+    """LiT: an image tower that has learned to classify a thousand digits, sixty other digits with captions, and ten prompts."""
+    pretrained = classifier(seed)
+
+    def accuracy(name: str, locked: bool, weights: dict[str, torch.Tensor] | None, learning_rate: float = 3e-3) -> float:
+        two = small(load("lit")).parts["encoder"][0]
+        momentum = [{"use": "momentum", "decay": 1.0, "sides": ["queries"]}] if locked else []
+        step = {"seed": seed, "save_steps": 0, "batch_size": 30, "num_train_epochs": 40, "max_steps": 80, "learning_rate": learning_rate}
+        recipe = build(small(load("lit")).changed({"rows": {"count": 60}, "encoder": [two, *momentum], "step": step}, "test"))
+        encoder: Any = recipe.encoder
+        for towers in [encoder.encoder, encoder.twin] if locked else [encoder]:
+            if weights is not None:
+                towers.image.load_state_dict(weights)
+        train(recipe, tmp_path / name, show=False)
+        held = list(Digits(part="test"))
+        images = encoder.encode([row["anchor"] for row in held], side="queries")
+        found = (images @ encoder.encode([f"the digit {name}" for name in NAMES], side="keys").T).argmax(1)
+        return float((found == torch.tensor([row["label"] for row in held])).double().mean())
+
+    locked = accuracy("locked", True, pretrained)
+    unlocked = max(accuracy(f"unlocked {rate}", False, pretrained, rate) for rate in (1e-3, 3e-3))
+    assert locked > 0.7 and locked > unlocked + 0.15, (locked, unlocked)
+    assert locked > accuracy("from nothing", False, None) + 0.15
+
+
+def classifier(seed: int) -> dict[str, torch.Tensor]:
+    """The weights of an image tower after 150 steps of telling apart the digits of ``Digits`` from number 400 on."""
+    torch.manual_seed(seed)
+    tower, head = Conv(size=8, channels=1, width=16, depth=2, dimension=32), nn.Linear(32, 10)
+    rows = list(Digits(part="train"))[400:]
+    pixels, labels = tower.prepare([row["anchor"] for row in rows])["pixels"], torch.tensor([row["label"] for row in rows])
+    step = torch.optim.Adam([*tower.parameters(), *head.parameters()], lr=3e-3)
+    for _ in range(150):
+        some = torch.randint(len(rows), (64,))
+        step.zero_grad()
+        nn.functional.cross_entropy(10 * head(tower({"pixels": pixels[some]}).pooled), labels[some]).backward()
+        step.step()
+    return tower.state_dict()
