@@ -22,6 +22,7 @@ from tests.search.test_collection import Letters, numbered, tables
 
 pytest.importorskip("lancedb")
 DAY = datetime.date(2026, 1, 1)
+GIVEN = {f"p{number}": number % 4 for number in range(0, 40, 3)} | {"p1": 20, "o'clock": 9}  # votes cast meanwhile
 
 
 class Tokens(Letters):
@@ -68,6 +69,7 @@ def test_documents_come_back_as_they_were(collection: Collection, papers: list[D
         (Filter(tags=("x", "y")), lambda d: "y" in d.tags),
         (Filter(author="Author 3"), lambda d: "Author 3" in d.authors),
         (Filter(min_votes=7), lambda d: d.votes >= 7),
+        (Filter(min_votes=7, more_votes=GIVEN), lambda d: d.votes + GIVEN.get(d.id, 0) >= 7),
         (Filter(fields={"venue": "ACL", "year": 2021}), lambda d: d.metadata["venue"] == "ACL" and d.metadata["year"] == 2021),
         (Filter(fields={"keywords": "k4"}), lambda d: "k4" in d.metadata["keywords"]),
         (Filter(fields={"venue": "it's"}), lambda d: False),

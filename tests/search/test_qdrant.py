@@ -61,6 +61,7 @@ FILTERS = [
     Filter(after=datetime.date(2026, 2, 1)),
     Filter(before=datetime.date(2026, 3, 1), tags=("even", "all")),
     Filter(author="a2", min_votes=5),
+    Filter(min_votes=5, more_votes={"d1": 2, "d2": 9, "d3": 4, "none": 9}),
     Filter(fields={"venue": "ACL", "year": 2002}),
     Filter(fields={"year": "2003"}),
     Filter(without=tuple(f"d{i}" for i in range(0, 600, 3))),

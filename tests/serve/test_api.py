@@ -123,6 +123,22 @@ def test_search_by_words_by_both_and_filtered(client: TestClient) -> None:
     assert ids(client.get("/search", params={"q": "x", "min_votes": 5})) == ["a/b"]
 
 
+def test_votes_given_on_the_page_count_when_filtering_by_votes(tmp_path: Path) -> None:
+    documents = [Document(f"d{n}", "a text", votes=n) for n in range(5)]
+    with asking(shelved(tmp_path / "papers", documents)) as client:
+        for visitor in ("ann", "bob"):
+            client.app.state.desk.state.mark(visitor, "papers", "d1", "vote", True)  # type: ignore[attr-defined]
+        wanted = ["d1", "d3", "d4"]  # 1 + 2, 3 and 4 votes
+        for path in ("/search?q=text", "/similar/d0", "/items", "/find?q=text"):
+            answer = client.get(path, params={"min_votes": 3} | dict(pair.split("=") for pair in path.partition("?")[2].split("&") if pair))
+            if path.startswith("/find"):
+                assert [id for id in ("d0", "d1", "d2", "d3", "d4") if f'"/item/{id}"' in answer.text] == wanted
+            else:
+                found = answer.json().get("results") or answer.json()["items"]
+                assert sorted(one["id"] for one in found) == wanted and answer.json().get("total", 3) == 3, path
+                assert all(one["votes"] >= 3 for one in found)
+
+
 def test_lists_are_ordered_filtered_and_come_in_parts(client: TestClient) -> None:
     assert ids(client.get("/items", params={"limit": 2})) == ["é?#&", "a/b"]
     assert ids(client.get("/items", params={"order": "votes", "limit": 1})) == ["a/b"]

@@ -19,7 +19,11 @@ Value = str | int | float | bool
 @dataclass(frozen=True)
 class Filter:
     """All that is given must hold. ``after`` and ``before`` are days, both included; ``tags`` all of them; ``fields``
-    top-level values of the metadata; ``without`` ids that do not count.
+    top-level values of the metadata; ``without`` ids that do not count; ``more_votes``: id -> votes cast since the collection was
+    written, which count together with its own.
+
+    >>> Filter(min_votes=5, more_votes={"a": 2, "b": 7, "c": 2}).sql()
+    "(votes >= 5 OR (votes >= 3 AND id IN ('a', 'c')) OR (votes >= 0 AND id IN ('b')))"
     """
 
     after: datetime.date | None = None
@@ -29,6 +33,7 @@ class Filter:
     min_votes: int = 0
     fields: Mapping[str, Value] = field(default_factory=dict)
     without: tuple[str, ...] = ()
+    more_votes: Mapping[str, int] = field(default_factory=dict)
 
     def sql(self) -> str:
         """The filter as the condition LanceDB takes; empty where everything counts."""
@@ -41,11 +46,24 @@ class Filter:
         if self.author:
             said.append(f"array_has(authors, {quoted(self.author)})")
         if self.min_votes > 0:
-            said.append(f"votes >= {int(self.min_votes)}")
+            said.append(self._enough_votes())
         said += [f"array_has(facets, {quoted(facet(name, value))})" for name, value in self.fields.items()]
         if self.without:
             said.append(f"id NOT IN ({', '.join(map(quoted, self.without))})")
         return " AND ".join(said)
+
+    def lacking(self) -> dict[int, list[str]]:
+        """Ids that were given votes meanwhile, by the votes of its own that each needs besides."""
+        found: dict[int, list[str]] = {}
+        for id, votes in self.more_votes.items():
+            if votes > 0:
+                found.setdefault(max(0, self.min_votes - votes), []).append(id)
+        return found
+
+    def _enough_votes(self) -> str:
+        own = f"votes >= {int(self.min_votes)}"
+        more = [f"(votes >= {votes} AND id IN ({', '.join(map(quoted, ids))}))" for votes, ids in self.lacking().items()]
+        return f"({' OR '.join([own, *more])})" if more else own
 
 
 def facet(name: str, value: Value) -> str:

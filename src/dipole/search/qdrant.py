@@ -149,6 +149,12 @@ def filter_of(where: Filter) -> Any:
     def has(key: str, value: str) -> Any:
         return models.FieldCondition(key=key, match=models.MatchValue(value=value))
 
+    def votes(least: int) -> Any:
+        return models.FieldCondition(key="votes", range=models.Range(gte=least))
+
+    def these(ids: Sequence[str]) -> Any:
+        return models.HasIdCondition(has_id=[_point(id) for id in ids])
+
     must = [has("tags", tag) for tag in where.tags]
     must += [has("facets", facet(name, value)) for name, value in where.fields.items()]
     if where.author:
@@ -157,8 +163,10 @@ def filter_of(where: Filter) -> Any:
         first, last = (None if day is None else day.toordinal() for day in (where.after, where.before))
         must.append(models.FieldCondition(key="day", range=models.Range(gte=first, lte=last)))
     if where.min_votes > 0:
-        must.append(models.FieldCondition(key="votes", range=models.Range(gte=where.min_votes)))
-    without = [models.HasIdCondition(has_id=[_point(id) for id in where.without])] if where.without else None
+        enough = [votes(where.min_votes)]
+        enough += [models.Filter(must=[votes(lacking), these(ids)]) for lacking, ids in where.lacking().items()]
+        must.append(models.Filter(should=enough))
+    without = [these(where.without)] if where.without else None
     return models.Filter(must=must or None, must_not=without) if must or without else None
 
 

@@ -41,15 +41,20 @@ def asked_collection(
 
 
 def asked_filter(
+    request: Request,
+    held: Annotated[Held, Depends(asked_collection)],
     after: Annotated[Day | None, Query(description="Only from this day on.")] = None,
     before: Annotated[Day | None, Query(description="Only up to this day.")] = None,
     tag: Annotated[list[Tag], Query(description="Only with all of these tags.", max_length=10)] = [],  # noqa: B006
     author: Annotated[str, Query(description="Only by this author, written as in the collection.", max_length=_WORD)] = "",
-    min_votes: Annotated[int, Query(description="Only with so many votes of the collection.", ge=0, le=10**9)] = 0,
+    min_votes: Annotated[
+        int, Query(description="Only with so many votes, the collection's own and those given on the page together.", ge=0, le=10**9)
+    ] = 0,
     field: Annotated[list[Setting], Query(description="Only where the metadata has name=value.", max_length=10)] = [],  # noqa: B006
 ) -> Filter:
     """Which documents count."""
-    return Filter(after=after, before=before, tags=tuple(tag), author=author, min_votes=min_votes, fields=parse_fields(field))
+    more = votes_given(request, held) if min_votes else {}
+    return Filter(after, before, tuple(tag), author, min_votes, parse_fields(field), more_votes=more)
 
 
 Asked = Annotated[Held, Depends(asked_collection)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def find(
     try:
         if len(q) > view.longest:
             raise UsageError(f"A query has at most {view.longest:,} characters; this one has {len(q):,}.")
-        where = asked.where
+        where = dataclasses.replace(asked.where, more_votes=view.votes if asked.min_votes else {})
     except UsageError as error:
         wrong, q = str(error), q[: view.longest]
     if q and not wrong and view.size:
