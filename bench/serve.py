@@ -1,11 +1,13 @@
 """How many requests ``dipole serve`` answers on loopback, how long each takes, and whether its memory stays flat.
 
-    python -m bench.serve                                   60 s for each line; writes bench/results/serve.json
+    python -m bench.serve                                   60 s for each line, 300 s for the last; writes bench/results/serve.json
     python -m bench.serve --seconds 5 --documents 1000      a look; nothing is written
 
 The collection is the docstrings of the running interpreter's standard library, encoded by MiniLM. Queries are runs of words
 out of them: ``distinct`` ones are each asked once, so that each has to be encoded, ``repeated`` ones are of a set of 200.
-Server and clients are two processes on the same machine and share its cores; every client keeps one connection.
+Server and clients are two processes on the same machine and share its cores; every client keeps one connection. The server's memory is
+looked at every ten seconds. The last line is the soak: 64 clients with distinct queries for five times as long, in which memory must
+level off; ``MB grown`` is by how much its second half lies above its first.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ from bench.record import circumstances, write
 
 CLIENTS = (1, 8, 64)
 REPEATED = 200
+SOAK = 5  # times as long as the other lines
+LOOK = 10.0  # seconds between two looks at the server's memory
 
 
 def made(folder: Path, most: int) -> list[str]:
@@ -59,18 +63,22 @@ def queries(texts: list[str], seed: int) -> Iterator[str]:
 class Load:
     """So many clients, each asking again as soon as it was answered."""
 
-    def __init__(self, port: int, paths: list[Iterator[str]], seconds: float) -> None:
-        self.port, self.paths = port, paths
+    def __init__(self, port: int, paths: list[Iterator[str]], seconds: float, server: int) -> None:
+        self.port, self.paths, self.server = port, paths, server
+        self.megabytes: list[int] = []
         self.times: list[list[float]] = [[] for _ in paths]
         self.failed = 0
         self.end = time.perf_counter() + seconds
 
     def run(self) -> dict[str, Any]:
-        """Requests a second, and percentiles of milliseconds."""
+        """Requests a second, percentiles of milliseconds, and the memory of the server (its process) as it went."""
         start = time.perf_counter()
         threads = [threading.Thread(target=self._client, args=(number,)) for number in range(len(self.paths))]
         for thread in threads:
             thread.start()
+        while (left := self.end - time.perf_counter()) > 0:
+            time.sleep(min(LOOK, left))
+            self.megabytes.append(resident(self.server))
         for thread in threads:
             thread.join()
         took = time.perf_counter() - start
@@ -83,6 +91,8 @@ class Load:
             "requests/s": round(len(times) / took, 1),
             **shown,
             "max ms": round(times[-1], 1),
+            "MB": self.megabytes,
+            "MB after": resident(self.server),
         }
 
     def _client(self, number: int) -> None:
@@ -100,8 +110,8 @@ class Load:
 
 
 def resident(pid: int) -> int:
-    """Bytes a process holds."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+    """Megabytes a process holds."""
+    return round(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 1e6)
 
 
 def ready(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -146,20 +156,24 @@ def main() -> None:
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             ready(port, process)
-            Load(port, [search(texts, "distinct", 10**6)], 2).run()
-            Load(port, [search(texts, "repeated", seed) for seed in range(8)], 2).run()
+            Load(port, [search(texts, "distinct", 10**6)], 2, process.pid).run()
+            Load(port, [search(texts, "repeated", seed) for seed in range(8)], 2, process.pid).run()
             lines, before = [], resident(process.pid)
-            for place, kind in enumerate(("distinct", "repeated")):
-                for clients in CLIENTS:
-                    seeds = range(1000 * clients + 100 * place, 1000 * clients + 100 * place + clients)
-                    found = Load(port, [search(texts, kind, seed) for seed in seeds], seconds).run()
-                    lines.append({"queries": kind, "clients": clients, **found, "MB after": round(resident(process.pid) / 1e6)})
-                    print(json.dumps(lines[-1]), flush=True)
+            plan = [(kind, clients, 1) for kind in ("distinct", "repeated") for clients in CLIENTS] + [("distinct", CLIENTS[-1], SOAK)]
+            for place, (kind, clients, times) in enumerate(plan):
+                asked_by = [search(texts, kind, 1000 * place + client) for client in range(clients)]
+                found = Load(port, asked_by, seconds * times, process.pid).run()
+                lines.append({"queries": kind, "clients": clients, **found})
+                print(json.dumps(lines[-1]), flush=True)
         finally:
             process.terminate()
             process.wait(timeout=60)
-    result = {"documents": len(texts), "seconds": seconds, "MB before": round(before / 1e6), "lines": lines}
-    print(json.dumps({"documents": len(texts), "MB before": result["MB before"]}))
+    soak = lines.pop()
+    soak["MB grown"] = round(
+        statistics.median(soak["MB"][len(soak["MB"]) // 2 :]) - statistics.median(soak["MB"][: -(-len(soak["MB"]) // 2)])
+    )
+    result = {"documents": len(texts), "seconds": seconds, "MB before": before, "lines": lines, "soak": soak}
+    print(json.dumps({"documents": len(texts), "MB before": before, "MB grown": soak["MB grown"]}))
     if seconds >= 60 and not documents:
         print(write("serve.json", {**circumstances("fastapi", "uvicorn", "lancedb"), **result}))
 

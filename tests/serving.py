@@ -32,10 +32,13 @@ from tests.ports import free_port
 
 
 class Words:
-    """A model without weights: a text's vector is the sum of its words', each drawn from a generator seeded by the word."""
+    """A model without weights: a text's vector is the sum of its words', each drawn from a generator seeded by the word.
 
-    def __init__(self, model: str = "words", dimension: int = 16, pause: float = 0.0) -> None:
-        self.model, self.dimension, self.pause = model, dimension, pause
+    ``pause``: seconds a batch takes; ``wide``: it computes with as many numbers a word as well, as a network would, for nothing.
+    """
+
+    def __init__(self, model: str = "words", dimension: int = 16, pause: float = 0.0, wide: int = 0) -> None:
+        self.model, self.dimension, self.pause, self.wide = model, dimension, pause, wide
 
     @property
     def identity(self) -> str:
@@ -43,6 +46,8 @@ class Words:
 
     def encode(self, items: Sequence[str], batch_size: int = 32, progress: bool = False, side: str = "") -> torch.Tensor:
         time.sleep(self.pause)
+        if self.wide:
+            torch.nn.functional.gelu(torch.zeros(len(items), max(len(text.split()) for text in items), self.wide))
         rows = [sum((self._word(word) for word in (text.lower().split() or [""])), torch.zeros(self.dimension)) for text in items]
         return torch.nn.functional.normalize(torch.stack(rows), dim=1) if rows else torch.empty(0, self.dimension)
 
@@ -106,7 +111,7 @@ class Server:
 
 @contextlib.contextmanager
 def serving(folder: Path, **settings: Any) -> Iterator[Server]:
-    """A server on a port of its own, ready; ended at the end. ``pause``: seconds its model takes for a batch."""
+    """A server on a port of its own, ready; ended at the end. ``pause`` and ``wide`` are its model's."""
     server = Server(folder, **settings)
     try:
         server.wait()
@@ -123,6 +128,6 @@ from tests.serving import Words
 from dipole.serve.run import serve
 from dipole.serve.settings import Settings
 given = dict({given})
-pause = given.pop("pause", 0.0)
-serve(Settings(Path({folder!r}), port=int(sys.argv[1]), **given), lambda name: Words(name, pause=pause))
+model = {{name: given.pop(name) for name in ("pause", "wide") if name in given}}
+serve(Settings(Path({folder!r}), port=int(sys.argv[1]), **given), lambda name: Words(name, **model))
 """

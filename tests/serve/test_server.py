@@ -191,12 +191,14 @@ def test_an_answer_is_not_held_back_to_save_packets(tmp_path: Path) -> None:
         assert min(times) < 0.03, min(times)  # what waits for an acknowledgement waits 40 ms, each time
 
 
-def test_memory_does_not_grow_over_thousands_of_requests(tmp_path: Path) -> None:
-    def resident(pid: int) -> int:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
-
+def resident(server: Server) -> float:
+    """Megabytes the server holds."""
     if not Path("/proc/self/statm").exists():
         pytest.skip("memory is read from /proc")
+    return int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]) * 4096 / 1e6
+
+
+def test_memory_does_not_grow_over_thousands_of_requests(tmp_path: Path) -> None:
     with serving(shelved(tmp_path / "papers", PAPERS), rate=0) as server, httpx.Client(base_url=server.url) as client:
 
         def ask(first: int, count: int) -> None:
@@ -205,9 +207,19 @@ def test_memory_does_not_grow_over_thousands_of_requests(tmp_path: Path) -> None
                 client.get(f"/items/none/{number}")
 
         ask(0, 300)
-        before = resident(server.process.pid)
+        before = resident(server)
         ask(1000, 1000)
-        assert resident(server.process.pid) - before < 25e6, (before, resident(server.process.pid))
+        assert resident(server) - before < 25, (before, resident(server))
+
+
+def test_memory_does_not_grow_with_the_shapes_of_batches(tmp_path: Path) -> None:
+    with serving(shelved(tmp_path / "papers", PAPERS[:1]), rate=0, wide=1536) as server, httpx.Client(base_url=server.url) as client:
+        for number in range(801):
+            texts = [f"{number} {place} " + "word " * (3 + number // 32) for place in range(32 - number % 32)]
+            assert client.post("/encode", json={"texts": texts}).status_code == 200
+            if number == 0:
+                before = resident(server)
+        assert resident(server) - before < 60, (before, resident(server))
 
 
 def test_a_client_is_who_connects_unless_a_named_proxy_says_otherwise(tmp_path: Path) -> None:

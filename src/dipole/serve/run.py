@@ -48,6 +48,15 @@ def _listening(settings: Settings) -> socket.socket:
         raise UsageError(f"serve: cannot listen on {settings.host} port {settings.port}: {error.strerror or error}; {remedy}") from None
 
 
+def _keep_no_kernels() -> None:
+    """Have oneDNN make its kernels anew instead of keeping one for every shape of a batch, of which queries have a thousand.
+
+    Each pins the memory freed around it: GELU alone came to hold 300 MB. Made anew it takes 0.06 ms longer. Counts where nothing was
+    computed before.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "0")
+
+
 def serve(settings: Settings, load: Callable[[str], Embedder] | None = None) -> None:
     """Listen and answer until SIGTERM or SIGINT; requests under way are finished first. ``load`` as in ``create_app``.
 
@@ -61,6 +70,7 @@ def serve(settings: Settings, load: Callable[[str], Embedder] | None = None) -> 
     def stop() -> None:
         server.should_exit = True
 
+    _keep_no_kernels()
     app = create_app(settings, load, stop)
     logs = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     logs["loggers"]["dipole"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
