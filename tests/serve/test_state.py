@@ -105,7 +105,7 @@ def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
 
 def test_a_damaged_or_newer_file_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "page.sqlite").write_bytes(b"not a database" * 100)
-    with pytest.raises(DataError, match=r"page\.sqlite.*move the file away"):
+    with pytest.raises(DataError, match=r"page\.sqlite.*move it away"):
         State(tmp_path)
     (tmp_path / "page.sqlite").unlink()
     State(tmp_path)

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from dipole.core.errors import UsageError
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
@@ -46,6 +48,18 @@ def keep_secret(path: Path, secret: str) -> None:
         return
     finally:
         temporary.unlink()
+
+
+def own_folder(folder: Path) -> None:
+    """Make a folder for what people do, for its owner alone, where it is missing. Raises UsageError where it cannot be written to."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        reason = "" if os.access(folder, os.W_OK | os.X_OK) else "it may not be written"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        remedy = "votes and subscribers are kept there; give another place for them with --state DIR"
+        raise UsageError(f"{folder} cannot be written to: {reason}; {remedy}")
 
 
 def sync(path: Path) -> None:

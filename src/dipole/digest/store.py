@@ -2,19 +2,17 @@
 
     DIR/state/digest.sqlite
 
-Every change is one transaction that is on the disk when it returns. Connections are short, so threads and processes share the file.
+Every change is one transaction that is on the disk when it returns.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dipole.core.errors import DataError
+from dipole.core.sqlite import Base
 
 DAILY, WEEKLY = EVERY = ("daily", "weekly")
 PENDING, ACTIVE, SUSPENDED = ("pending", "active", "suspended")
@@ -64,60 +62,12 @@ _COLUMNS = "id, address, collection, query, every, state, made, confirmed, look,
 
 
 class Store:
-    """The file, made where it is missing, readable for its owner only."""
+    """The file, made where it is missing. ``reading`` and ``changing`` are those of :class:`~dipole.core.sqlite.Base`."""
 
     def __init__(self, state: Path) -> None:
-        self.folder = state
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path = state / "digest.sqlite"
-        if not self.path.exists():
-            self.path.touch(mode=0o600)
-        with self.changing() as db:
-            (found,) = db.execute("PRAGMA user_version").fetchone()
-            if found == 0:
-                for statement in _TABLES.split(";\n"):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {_SCHEMA}")
-            elif found != _SCHEMA:
-                raise DataError(f"digests of schema {_SCHEMA} are kept here", path=self.path, value=found, remedy="update dipole")
-
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection that sees one state of the file."""
-        with self._connected() as db:
-            db.execute("BEGIN")
-            yield db
-            db.execute("ROLLBACK")
-
-    @contextmanager
-    def changing(self) -> Iterator[sqlite3.Connection]:
-        """A connection whose changes happen together at the end of the block, or not at all."""
-        with self._connected() as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
-
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        try:
-            db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
-        except sqlite3.Error as error:
-            raise DataError("the digests' file cannot be opened", path=self.path, value=str(error)) from error
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("PRAGMA foreign_keys = ON")
-            db.execute("PRAGMA secure_delete = ON")  # what is forgotten is overwritten
-            yield db
-        except sqlite3.DatabaseError as error:
-            remedy = "look at the room on the disk and the file's rights; restore it from a copy if it is damaged"
-            raise DataError("the digests' file cannot be used", path=self.path, value=str(error), remedy=remedy) from error
-        finally:
-            db.close()
+        self._base = Base.open(state / "digest.sqlite", "the digests", _TABLES, _SCHEMA)
+        self.folder, self.path = state, self._base.path
+        self.reading, self.changing = self._base.reading, self._base.changing
 
     def subscriptions(self, state: str = "", address: str = "") -> list[Subscription]:
         """Those in this state, of this mailbox; the oldest first."""
@@ -126,6 +76,11 @@ class Store:
                 f"SELECT {_COLUMNS} FROM subscriptions WHERE ? IN ('', state) AND ? IN ('', mailbox) ORDER BY made, id", (state, address)
             )
             return [Subscription(*row) for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        """State -> how many subscriptions are in it."""
+        with self.reading() as db:
+            return dict(db.execute("SELECT state, COUNT(*) FROM subscriptions GROUP BY state").fetchall())
 
     def subscription(self, id: str) -> Subscription | None:
         """The one of this id."""

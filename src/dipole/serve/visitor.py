@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dipole.core.errors import DataError
 from dipole.core.extras import need
-from dipole.core.files import keep_secret
+from dipole.core.files import keep_secret, own_folder
 
 _LEAST = 32  # characters of a secret
 
@@ -55,7 +55,7 @@ def secret_in(folder: Path) -> str:
 
     Of two processes that draw at once, both get the one that was kept. Raises DataError where the file holds no secret.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    own_folder(folder)
     path = folder / "secret"
     if not path.exists():
         keep_secret(path, secrets.token_urlsafe(32))
