@@ -186,6 +186,21 @@ def test_forms_of_other_sites_robots_and_floods_come_to_nothing(site: Site) -> N
     assert codes == [200] * (A_CLIENT - 1) + [429] * 3
 
 
+def test_what_the_server_does_with_mail_is_counted(site: Site) -> None:
+    def figures() -> list[float]:
+        text = site.client.get("/metrics").text
+        names = ("confirmations_sent_total", "confirmation_failures_total", "confirmations_waiting", 'subscriptions{state="pending"}')
+        return [float(re.search(rf"^dipole_{re.escape(name)} (\S+)$", text, re.MULTILINE)[1]) for name in names]
+
+    assert figures() == [0, 0, 0, 0]
+    site.subscribe("ada@example.org")
+    site.mails(1)
+    end = time.monotonic() + 20
+    while figures() != [1, 0, 0, 1]:
+        assert time.monotonic() < end, figures()
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("path", ["/confirm/", "/unsubscribe/"])
 def test_links_that_were_not_made_here(path: str, site: Site) -> None:
     for token in ("x", "x.y.z", "%00", "..%2f", "ü", "a" * 2000, "IjEi.aaaa"):

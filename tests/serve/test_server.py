@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import threading
@@ -17,9 +18,11 @@ pytest.importorskip("lancedb")
 import httpx
 
 from dipole.cli.main import main
+from dipole.core.errors import UsageError
+from dipole.core.files import own_folder
 from dipole.search.collection import Collection
 from dipole.search.documents import Document
-from tests.serving import Server, Words, serving, shelved
+from tests.serving import Server, Words, asking, serving, shelved
 
 PAPERS = [Document(f"doc/{number}", f"text number {number}") for number in range(200)]
 
@@ -255,6 +258,29 @@ def test_wrong_calls_end_with_2_and_the_remedy(tmp_path: Path, capsys: pytest.Ca
     monkeypatch.setenv("DIPOLE_API_KEY", "short")
     assert main(["serve", folder, "--host", "0.0.0.0"]) == 2
     assert "at least 16" in capsys.readouterr().err
+
+
+def test_a_collection_that_may_only_be_read_is_served_with_its_state_elsewhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shelved(tmp_path / "papers", PAPERS[:3])
+    (folder / "state").write_text("in the place of the folder: it cannot be made")
+    for command in ("serve", "digest"):
+        assert main([command, str(folder)]) == 2
+        said = capsys.readouterr().err
+        assert "cannot be written to: File exists; votes and subscribers are kept there" in said and "--state DIR" in said
+    before = sorted(folder.rglob("*"))
+    with asking(folder, state=tmp_path / "kept" / "here") as client:
+        page = client.get("/item/doc/1").text
+        token = page.partition('name="token" value="')[2].partition('"')[0]
+        assert client.post("/mark", data={"token": token, "id": "doc/1", "do": "vote"}, follow_redirects=False).status_code == 303
+        assert client.get("/items/doc/1").json()["votes"] == 1 and client.get("/search?q=text").status_code == 200
+        assert client.get("/map").status_code == 200
+    assert sorted(folder.rglob("*")) == before and (tmp_path / "kept" / "here" / "page.sqlite").exists()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / "kept" and access(path, mode))  # root may write anywhere
+    with pytest.raises(UsageError, match=r"kept cannot be written to: it may not be written; .*--state DIR"):
+        own_folder(tmp_path / "kept")
 
 
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:

@@ -65,6 +65,37 @@ def test_a_new_commit_takes_the_place_of_the_old_one_and_whoever_began_with_it_g
     assert len(shelf.get().collection) == 1 and shelf.get().version != before.version
 
 
+def test_a_commit_has_been_asked_everything_once_before_anybody_asks_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = shelved(tmp_path / "papers", ONE)
+    shelf = Shelf(folder, Words)
+    asked: list[tuple[str, int, int]] = []
+    for name in ("search_vectors", "search_words", "similar", "browse"):
+
+        def told(held: Collection, *given: object, name: str = name, true: object = getattr(Collection, name), **more: object) -> object:
+            served = shelf.get().collection.manifest.number if shelf.ready else 0
+            asked.append((name, held.manifest.number, served))
+            return true(held, *given, **more)  # type: ignore[operator]
+
+        monkeypatch.setattr(Collection, name, told)
+    shelf.open()
+    assert {(name, 1, 0) for name in ("search_vectors", "search_words", "similar", "browse")} == set(asked)
+    asked.clear()
+    Collection.open(folder).append(TWO, Words())
+    shelf.refresh()
+    assert {(name, 2, 1) for name in ("search_vectors", "search_words", "similar", "browse")} == set(asked)
+
+
+def test_a_commit_whose_table_is_damaged_is_refused_and_the_old_stays(tmp_path: Path) -> None:
+    folder = shelved(tmp_path / "papers", ONE)
+    shelf = Shelf(folder, Words)
+    shelf.open()
+    made = Collection.rebuild(folder, TWO, Words())
+    for file in (folder / f"{made.manifest.table}.lance" / "data").iterdir():
+        file.write_bytes(b"nothing" * 100)
+    shelf.refresh()
+    assert "papers" in shelf.refused and str(tmp_path) not in shelf.refused["papers"] and shelf.get().search("one")
+
+
 def test_an_empty_collection_that_gets_documents_is_taken_up(tmp_path: Path) -> None:
     folder = shelved(tmp_path / "papers", [])
     shelf = Shelf(folder, Words)

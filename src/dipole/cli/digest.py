@@ -23,6 +23,9 @@ def run(
         datetime.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="As if it were this day. [default: today, UTC]")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="How to send, in TOML. [default: DIR/state/mail.toml and the environment]")] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Where votes and subscribers are kept, as for dipole serve. [default: DIR/state]")
+    ] = None,
     subscribe: Annotated[str, typer.Option(metavar="ADDRESS", help="Ask this address to confirm a subscription.")] = "",
     confirmed: Annotated[bool, typer.Option("--confirmed", help="With --subscribe: there is consent, do not ask.")] = False,
     query: Annotated[str, typer.Option(help="With --subscribe or --dry-run: what about. [default: trending]")] = "",
@@ -57,7 +60,8 @@ def run(
         raise UsageError("--query and --collection go with --subscribe or --dry-run")
     if confirmed and not subscribe:
         raise UsageError("--confirmed goes with --subscribe")
-    source = Source.open(folder, load_encoder, lambda name: _votes(folder, name))
+    kept = state or folder / STATE
+    source = Source.open(folder, load_encoder, lambda name: _votes(kept, name or folder.resolve().name))
     collections = source.collections
     if collection and collection not in collections:
         raise UnknownNameError("collection", collection, collections)
@@ -66,22 +70,22 @@ def run(
     moment = datetime.datetime.combine(day, datetime.time(6), datetime.UTC) if date else moment
     if dry_run:
         if query:
-            done = sample(folder, dry_run, source, day, moment, query, collection, config)
+            done = sample(kept, dry_run, source, day, moment, query, collection, config)
         else:
-            done = rehearse(folder, dry_run, source, day, moment, every, config)
+            done = rehearse(kept, dry_run, source, day, moment, every, config)
         for path in done.files:
             typer.echo(str(path))
         for note in done.notes:
             typer.echo(note, err=True)
         return
     if show or forget:
-        store = Store(folder / STATE)
+        store = Store(kept)
         for one in store.subscriptions() if show else ():
             typer.echo(f"{one.address}  {one.every}  {one.state}  {one.collection + ': ' if one.collection else ''}{one.topic}")
         if forget:
             typer.echo(f"{folder}: {store.forget(same(normalised(forget)))} subscriptions deleted, with all that was kept about them")
         return
-    office = Office.open(folder, config)
+    office = Office.open(folder, config, state=kept)
     if subscribe:
         name = collection or next(iter(collections))
         if confirmed:
@@ -124,10 +128,8 @@ def _send(office: Office, source: Source, day: datetime.date, moment: datetime.d
         raise typer.Exit(1)
 
 
-def _votes(folder: Path, name: str) -> dict[str, int]:
+def _votes(kept: Path, name: str) -> dict[str, int]:
     """Votes given on the served page, which count beside the collection's own."""
-    from dipole.digest.office import STATE
     from dipole.serve.state import State
 
-    state = folder / STATE
-    return State(state).votes(name or folder.resolve().name) if (state / "page.sqlite").exists() else {}
+    return State(kept).votes(name) if (kept / "page.sqlite").exists() else {}

@@ -15,6 +15,7 @@ def run(
     api_key_file: Annotated[Path | None, typer.Option(help="A file that holds the API key. [default: the variable DIPOLE_API_KEY]")] = None,
     model: Annotated[str, typer.Option(help="The model for queries; must be the collections'. [default: each collection's]")] = "",
     base_url: Annotated[str, typer.Option(help="How people reach the server from outside: https://papers.example.org")] = "",
+    state: Annotated[Path | None, typer.Option(help="Where votes and subscribers are kept. [default: DIR/state]")] = None,
     map: Annotated[str, typer.Option(help="How the page's map is drawn: pca, or umap, which takes longer and pip's dipole[map].")] = "pca",
     proxy: Annotated[list[str] | None, typer.Option(help="A reverse proxy's address, whose X-Forwarded-For is believed.")] = None,
     rate: Annotated[float, typer.Option(min=0, help="Requests a second and client after a burst; 0 for no bound.")] = 50.0,
@@ -27,9 +28,10 @@ def run(
         dipole serve papers --port 8000
         dipole serve papers --host 0.0.0.0 --api-key-file key.txt
         dipole serve papers --base-url https://papers.example.org --proxy 127.0.0.1
+        dipole serve /mnt/papers --state ~/papers-state
     """
     from dipole.serve.run import key_from, serve
     from dipole.serve.settings import Settings
 
     key = key_from(api_key_file)
-    serve(Settings(folder, host, port, key, model=model, base_url=base_url, map=map, proxies=tuple(proxy or ()), rate=rate))
+    serve(Settings(folder, host, port, key, model=model, base_url=base_url, state=state, map=map, proxies=tuple(proxy or ()), rate=rate))

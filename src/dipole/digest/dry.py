@@ -14,7 +14,6 @@ from dipole.digest import ledger, run, settings
 from dipole.digest.address import cleaned
 from dipole.digest.compose import WIRE, Digest, digest_message
 from dipole.digest.links import Links, secret
-from dipole.digest.office import STATE
 from dipole.digest.run import Source
 from dipole.digest.settings import MailSettings
 from dipole.digest.store import ACTIVE, Store
@@ -32,21 +31,21 @@ class Rehearsal:
 
 
 def rehearse(
-    folder: Path, out: Path, source: Source, day: datetime.date, moment: datetime.datetime, every: str = "", config: Path | None = None
+    state: Path, out: Path, source: Source, day: datetime.date, moment: datetime.datetime, every: str = "", config: Path | None = None
 ) -> Rehearsal:
-    """Write the digests that a run would send now. Where nobody has subscribed, one that shows what is trending."""
-    state, known, done = folder / STATE, _known(folder, config), Rehearsal()
+    """Write the digests that a run of what ``state`` keeps would send now. Where nobody has subscribed, one that shows what is trending."""
+    known, done = _known(state, config), Rehearsal()
     store = Store(state) if (state / "digest.sqlite").exists() else None
     if store is None or not store.subscriptions(ACTIVE):
         done.notes.append("nobody has a confirmed subscription; this is what one to trending would get")
         made = [run.preview(source, next(iter(source.collections)), "", day, known)]
     else:
         made = [d for _, d in run.digests(store, source, ledger.due(store, every, day), day, known, done.notes)]
-    return _written(folder, out, made, moment, config, done)
+    return _written(state, out, made, moment, config, done)
 
 
 def sample(
-    folder: Path,
+    state: Path,
     out: Path,
     source: Source,
     day: datetime.date,
@@ -59,20 +58,20 @@ def sample(
     chosen = name or next(iter(source.collections))
     if chosen not in source.collections:
         raise UnknownNameError("collection", name, source.collections)
-    made = run.preview(source, chosen, cleaned(query), day, _known(folder, config))
-    return _written(folder, out, [made], moment, config, Rehearsal())
+    made = run.preview(source, chosen, cleaned(query), day, _known(state, config))
+    return _written(state, out, [made], moment, config, Rehearsal())
 
 
-def _known(folder: Path, config: Path | None) -> MailSettings:
-    known = settings.read(folder / STATE, config)
+def _known(state: Path, config: Path | None) -> MailSettings:
+    known = settings.read(state, config)
     return replace(known, sender=known.sender or _NOBODY, base_url=known.base_url or _HERE)
 
 
 def _written(
-    folder: Path, out: Path, digests: list[Digest | None], moment: datetime.datetime, config: Path | None, done: Rehearsal
+    state: Path, out: Path, digests: list[Digest | None], moment: datetime.datetime, config: Path | None, done: Rehearsal
 ) -> Rehearsal:
-    known, keyed = _known(folder, config), (folder / STATE / "digest.key").exists()
-    links = Links(secret(folder / STATE) if keyed else secrets.token_bytes(32), known.base_url)
+    known, keyed = _known(state, config), (state / "digest.key").exists()
+    links = Links(secret(state) if keyed else secrets.token_bytes(32), known.base_url)
     out.mkdir(parents=True, exist_ok=True)
     for digest in digests:
         if digest is None:

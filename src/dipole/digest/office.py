@@ -25,13 +25,15 @@ class Office:
     settings: MailSettings
 
     @staticmethod
-    def open(folder: Path, config: Path | None = None, base_url: str = "") -> Office:
-        """The office of ``folder``, made where there was none. ``base_url`` counts where the settings give none.
+    def open(folder: Path, config: Path | None = None, base_url: str = "", state: Path | None = None) -> Office:
+        """The office of ``folder``, made where there was none. ``base_url`` counts where the settings give none; ``state``: where it
+        is kept, by default in the folder.
 
         Raises UsageError and DataError for settings that are wrong.
         """
-        known = settings.read(folder / STATE, config, base_url)
-        store = Store(folder / STATE)
+        kept = state or folder / STATE
+        known = settings.read(kept, config, base_url)
+        store = Store(kept)
         return Office(store, Links(secret(store.folder), known.base_url), known)
 
     @property

@@ -13,17 +13,21 @@ _AGAIN = 60.0  # seconds until what was put off is looked at again
 
 
 class Postman:
-    """Works from the first nudge until nothing waits any more. Without an SMTP server he does nothing: ``dipole digest`` sends then."""
+    """Works from the first nudge until nothing waits any more. Without an SMTP server he does nothing: ``dipole digest`` sends then.
+
+    ``sent``: mails the server took; ``failures``: rounds in which it took nothing for a reason that was not the recipient's.
+    """
 
     def __init__(self, office: Office) -> None:
-        self._office = office
+        self.office = office
+        self.sent = self.failures = 0
         self._lock = threading.Lock()
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
     def nudge(self) -> None:
         """There is something to send. Returns at once."""
-        if not self._office.settings.sends:
+        if not self.office.settings.sends:
             return
         with self._lock:
             self._wake.set()
@@ -53,11 +57,14 @@ class Postman:
     def _round(self) -> int:
         """How many wait still."""
         try:
-            sent, left = self._office.flush(self._stop.is_set)
+            sent, left = self.office.flush(self._stop.is_set)
+            self.sent += sent
         except DipoleError as error:
+            self.failures += 1
             log.error("confirmations cannot be sent: %s", error)
             return 1
         except Exception:  # whatever it was, those who sign up later are to get their mail
+            self.failures += 1
             log.exception("confirmations cannot be sent")
             return 1
         if sent or left:

@@ -32,6 +32,16 @@ class Held:
         held = self.collection.manifest
         return f"{held.number}-{held.table.removeprefix('rows-')}-{held.version}"
 
+    def warm(self) -> None:
+        """Ask each kind of question once, so that nobody has to wait for what is read or made at the first."""
+        if not len(self.collection):
+            return
+        self.collection.keep_vectors()
+        [first] = self.collection.browse("newest", 1)
+        self.collection.similar(first.id, 1)
+        self.collection.search_vectors(torch.ones(1, self.collection.manifest.dimension), 1)
+        self.collection.search_words(first.title or first.text[:100], 1)
+
     def search(self, query: str, k: int = 10, where: Filter = EVERYTHING, how: How = "meaning") -> list[Hit]:
         """The ``k`` best documents for a query. Blocks: call it off the event loop, as a plain ``def`` route is."""
         if how == "words":

@@ -10,6 +10,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from dipole.core.extras import need
+from dipole.digest import spool
+from dipole.digest.postman import Postman
+from dipole.digest.store import ACTIVE, PENDING, SUSPENDED
 from dipole.serve.guard.refusal import ASGIApp, Message, Receive, Scope, Send, refuse
 from dipole.serve.shelf import Shelf
 
@@ -37,6 +40,10 @@ class Metrics:
         self.now = client.Gauge("dipole_requests_in_progress", "Requests being answered.", registry=self.registry)
         client.ProcessCollector(registry=self.registry)
         self.registry.register(_Shelved(shelf))
+
+    def count_mail(self, postman: Postman) -> None:
+        """Count what this process does with mail: it asks people to confirm. Digests are sent by another one."""
+        self.registry.register(_Mailed(postman))
 
     def text(self) -> tuple[bytes, str]:
         """All of them, and their media type."""
@@ -99,6 +106,25 @@ class _Shelved:
         yield core.CounterMetricFamily("dipole_encoder_batches", "Batches of texts encoded.", counts["batches"])
         yield core.CounterMetricFamily("dipole_encoder_cache_hits", "Texts whose vectors were remembered.", counts["hits"])
         yield core.CounterMetricFamily("dipole_encoder_cache_misses", "Texts that had to be encoded.", counts["misses"])
+
+
+class _Mailed:
+    """Sign-ups and the mails that ask to confirm them, read when somebody asks."""
+
+    def __init__(self, postman: Postman) -> None:
+        self.postman = postman
+
+    def collect(self) -> Iterator[Any]:
+        core = need("prometheus_client.core", "serve", "metrics")
+        store = self.postman.office.store
+        yield core.CounterMetricFamily("dipole_confirmations_sent", "Mails asking to confirm that the mail server took.", self.postman.sent)
+        yield core.CounterMetricFamily("dipole_confirmation_failures", "Rounds in which none could be sent.", self.postman.failures)
+        yield core.GaugeMetricFamily("dipole_confirmations_waiting", "Mails asking to confirm that wait.", len(spool.waiting(store)))
+        subscriptions = core.GaugeMetricFamily("dipole_subscriptions", "Subscriptions by their state.", labels=["state"])
+        counts = store.counts()
+        for state in (PENDING, ACTIVE, SUSPENDED):
+            subscriptions.add_metric([state], counts.get(state, 0))
+        yield subscriptions
 
 
 @router.get("/metrics", summary="Figures for Prometheus", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

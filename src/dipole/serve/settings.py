@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from dipole.core.addresses import is_loopback
 from dipole.core.errors import MissingExtraError, ParameterError, UnknownNameError, UsageError
+from dipole.digest.office import STATE
 from dipole.report.maps import MAPS
 
 KEY_VARIABLE = "DIPOLE_API_KEY"
@@ -22,7 +23,8 @@ class Settings:
     """The folder (one collection, or a folder of collections), the address, the key, and the limits.
 
     ``api_key`` empty: none is asked for, which only a loopback host allows. ``base_url``: how people reach the server from
-    outside (https://papers.example.org), for links in mails; its host is answered to. ``map``: how the page's map is drawn,
+    outside (https://papers.example.org), for links in mails; its host is answered to. ``state``: where votes and subscribers are
+    kept; by default beside the collection's own files, in ``folder/state``. ``map``: how the page's map is drawn,
     pca or umap. ``proxies``: addresses of reverse proxies whose X-Forwarded-For is believed. Seconds, bytes and characters say
     so in their names. ``rate`` is requests a second and client, after a ``burst``; 0 for no bound.
 
@@ -35,6 +37,7 @@ class Settings:
     api_key: str = field(default="", repr=False)
     model: str = ""
     base_url: str = ""
+    state: Path | None = None
     map: str = "pca"
     proxies: tuple[str, ...] = ()
     rate: float = 50.0
@@ -99,5 +102,5 @@ class Settings:
 
     @property
     def state_folder(self) -> Path:
-        """Where the state of people lies: votes, subscribers. Beside the collection's own files, which never touch it."""
-        return self.folder / "state"
+        """Where the state of people lies: votes, subscribers. No write to a collection touches it."""
+        return self.state or self.folder / STATE

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dipole.core.errors import DipoleError, ModelMismatchError, UnknownNameError, UsageError
+from dipole.core.errors import DataError, DipoleError, ModelMismatchError, UnknownNameError, UsageError
 from dipole.search import manifest
 from dipole.search.collection import Collection
 from dipole.search.documents import Embedder
@@ -165,10 +165,12 @@ class Shelf:
                 f"collection {name!r} has vectors of {held.dimension} dimensions, the model {encoder.model!r} gives {encoder.dimension}; "
                 "rebuild the collection"
             )
-        if held.rows:
-            collection.keep_vectors()  # opens the table, and reads what is asked often, before anybody waits for it
-            len(collection.listing.rows)
-        return Held(name, collection, encoder)
+        found = Held(name, collection, encoder)
+        try:
+            found.warm()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise DataError("the collection cannot be searched", path=folder, value=str(error), remedy="dipole index --rebuild") from error
+        return found
 
     def _encoder(self, model: str) -> Batched:
         if model not in self._encoders:

@@ -30,8 +30,9 @@ TRAP = "fax"  # a field that people do not see, and programs that fill in everyt
 
 def install(app: FastAPI, settings: Settings) -> None:
     """Put the routes into an application that has the page's. Raises UsageError, DataError for mail settings that are wrong."""
-    app.state.office = Office.open(settings.folder, base_url=settings.base_url)
+    app.state.office = Office.open(settings.folder, base_url=settings.base_url, state=settings.state_folder)
     app.state.postman = Postman(app.state.office)
+    app.state.metrics.count_mail(app.state.postman)
     app.state.postman.nudge()  # what waits from before
     app.include_router(router)
 
