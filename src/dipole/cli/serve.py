@@ -28,7 +28,7 @@ def run(
         dipole serve papers --port 8000
         dipole serve papers --host 0.0.0.0 --api-key-file key.txt
         dipole serve papers --base-url https://papers.example.org --proxy 127.0.0.1
-        dipole serve /mnt/papers --state ~/papers-state
+        dipole serve papers --state papers-state
     """
     from dipole.serve.run import key_from, serve
     from dipole.serve.settings import Settings
