@@ -64,6 +64,27 @@ def test_an_empty_collection_answers_with_an_empty_list_and_says_so(tmp_path: Pa
     assert "is empty" in err
 
 
+def test_vectors_of_titles_and_tokens_and_more_like_this(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, folder = tmp_path / "t.csv", str(tmp_path / "c")
+    data.write_text("id,title,text\na,Lists,how to sort a list\nb/2,Files,read a file line by line\nc,Sockets,open a network socket\n")
+    index = ["index", folder, "--data", str(data), "--vectors", "title", "--vectors", "tokens"]
+    assert main([*index, "--append"]) == 2 and main([*index[:-1], "words"]) == 2
+    assert main(index) == 0
+    capsys.readouterr()
+
+    def found(*words: str) -> list[str]:
+        assert main(["search", folder, *words, "--json"]) == 0
+        return [hit["id"] for hit in json.loads(capsys.readouterr().out)["results"]]
+
+    assert found("a tcp socket", "--late")[0] == "c" and found("Files", "--hybrid")[0] == "b/2"
+    assert sorted(found("--like", "b/2")) == ["a", "c"]
+    for wrong in ([], ["x", "--like", "a"], ["x", "--late", "--words"]):
+        assert main(["search", folder, *wrong]) == 2
+    assert main(["search", folder, "--like", "nobody"]) == 1 and "'nobody'" in capsys.readouterr().err
+    assert main(["index", folder, "--data", str(data), "--rebuild"]) == 0 and main(["search", folder, "x", "--late"]) == 2
+    assert "--vectors tokens" in capsys.readouterr().err
+
+
 def test_ways_filters_and_upkeep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, folder = tmp_path / "t.csv", str(tmp_path / "c")
     lines = [

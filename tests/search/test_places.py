@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -89,6 +90,21 @@ def test_what_is_published_answers_as_here_and_only_news_are_sent(tmp_path: Path
     assert (len(there.search_vectors(QUERIES, 2000, exact=True)[0]), len(again)) == (1500, 1600), "an open reader keeps what it had"
     assert again.search_vectors(QUERIES, 5, exact=True) == grown.search_vectors(QUERIES, 5, exact=True)
     assert publish(tmp_path / "c", to)[1] == 0
+
+
+@pytest.mark.usefixtures("s3")
+def test_of_two_who_publish_copies_that_went_apart_the_last_one_counts(tmp_path: Path) -> None:
+    to = Remote("s3://bucket/two")
+    Collection.store(tmp_path / "a", [block(0, 50)], "theirs")
+    publish(tmp_path / "a", to)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    one, other = (Collection.open(tmp_path / name).append_vectors([block(at, at + 10)]) for name, at in (("a", 1000), ("b", 2000)))
+    assert (one.manifest.table, one.manifest.version) == (other.manifest.table, other.manifest.version), (
+        "files of one name, another content"
+    )
+    for held in (one, other, one):
+        publish(held.local, to)
+        assert Collection.open(str(to)).search_vectors(QUERIES, 99, exact=True) == held.search_vectors(QUERIES, 99, exact=True)
 
 
 @pytest.mark.usefixtures("s3")

@@ -19,6 +19,9 @@ def run(
     text: Annotated[str, typer.Option(help="The column to search in; without it, it is found by its name.")] = "",
     id: Annotated[str, typer.Option("--id", help="The column that holds unique ids; without it, rows are counted.")] = "",
     vector: Annotated[str, typer.Option(help="A column of vectors, stored as they are; --model then names their model.")] = "",
+    vectors: Annotated[
+        list[str] | None, typer.Option(help="Kept besides the text's: title, tokens (late interaction); may be repeated.")
+    ] = None,
     append: Annotated[bool, typer.Option("--append", help="Add to the collection.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Replace the collection; the old one answers until then.")] = False,
     ray: Annotated[bool, typer.Option("--ray", help="Spread the work over a Ray cluster; by default one of this machine's cores.")] = False,
@@ -38,6 +41,8 @@ def run(
     """
     if append and rebuild:
         raise UsageError("--append adds, --rebuild replaces; give one of them")
+    if vectors and (append or vector):
+        raise UsageError("--vectors says what a new collection keeps; leave it out with --append and --vector")
     spread = ray or bool(ray_address)
     if spread and (append or vector):
         raise UsageError("--ray encodes a whole new collection; leave --append and --vector out, or --ray")
@@ -76,6 +81,7 @@ def run(
                 path=data,
                 address=ray_address,
                 batch_size=batch_size,
+                vectors=vectors or (),
                 told=bar.update,
             )
         typer.echo(f"{folder}: {len(made)} texts by {made.model} in {time.perf_counter() - start:.1f} s")
@@ -83,8 +89,8 @@ def run(
     encoder = load_encoder(model or ("minilm" if present is None else present.model))
     shown = tqdm(rows, desc="index", unit="text", disable=None)
     documents = documents_of(shown, data, 0 if present is None else len(present))
-    write = partial(Collection.rebuild, folder) if present is None else present.append
-    made = write(documents, encoder, batch_size)
+    new = partial(Collection.rebuild, folder, vectors=vectors or ())
+    made = (new if present is None else present.append)(documents, encoder, batch_size=batch_size)
     seconds = time.perf_counter() - start
     typer.echo(f"{folder}: {len(made)} texts by {made.model} in {seconds:.1f} s; {encoder.truncated}")
     typer.echo(f'next: dipole search {folder} "your question"')

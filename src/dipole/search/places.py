@@ -46,9 +46,13 @@ class Remote:
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """The file's text."""
+        return self.read_bytes().decode(encoding)
+
+    def read_bytes(self) -> bytes:
+        """The file's content."""
         system, path = _opened(self.url)
         with self._asked(lambda: system.open_input_stream(path)) as stream:
-            return bytes(stream.read()).decode(encoding)
+            return bytes(self._asked(stream.read))
 
     def write(self, content: Iterable[bytes]) -> None:
         """Write the file, a part after another."""
