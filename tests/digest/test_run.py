@@ -136,6 +136,18 @@ def test_daily_and_weekly(desk: Desk, mail_server: Running) -> None:
         assert {row[0] for row in db.execute("SELECT period FROM ledger WHERE period LIKE '%W%'")} == {"2026-W48", "2026-W49"}
 
 
+def test_a_clock_that_goes_back_repeats_nothing(desk: Desk, mail_server: Running) -> None:
+    """Or a run with ``--date``: what was sent is known by look and id, not by the day; and a day has one mail, whenever it is."""
+    desk.subscribe("ada@example.org", "cats")
+    desk.subscribe("bob@example.org")
+    for number, day in enumerate((3, 1, 3, 2, 1)):
+        desk.add(about("cats", number, 1, votes=9 + number, date=MONDAY))
+        desk.run(MONDAY + datetime.timedelta(day))
+    sent = [(to, id) for to, message in mail_server.inbox.taken for id in ids(message)]
+    assert len(sent) == len(set(sent)) and {f"cats-{n}" for n in range(4)} <= {id for to, id in sent if to == "ada@example.org"}
+    assert len(desk.lines()) == len(mail_server.inbox.taken) == 6
+
+
 def test_trending_is_what_has_come_into_the_top(desk: Desk, mail_server: Running) -> None:
     desk.settings = replace(desk.settings, trending=3)
     day = datetime.timedelta(1)
