@@ -372,6 +372,12 @@ def test_cwcl_of_equal_keys_is_least_at_equal_scores_and_of_great_power_is_infon
     same(CWCL(temperature=0.2, power=1e4)(Pairs.aligned(q, k)), InfoNCE(temperature=0.2)(Pairs.aligned(q, k)), q, k)
 
 
+def test_cwcl_of_orthogonal_keys_still_shares_half_of_the_weight_with_every_other():
+    q, k = sides(d=7)[0], torch.eye(7, dtype=torch.float64)
+    target = (torch.eye(7) + 1).double() / 8  # (1 at its own, 0.5 elsewhere) / 4
+    same(CWCL(temperature=0.2)(Pairs.aligned(q, k)), cross_entropy(q / 0.2, target, reduction="none"), q)
+
+
 def taught(q, k, tq, tk, score=None):
     return Pairs(q, k, Diagonal(0, len(q)), channels={"teacher": Channel(tq, tk, score or Cosine())})
 
@@ -429,6 +435,24 @@ def test_a_mixture_of_kernels_is_normalised_as_a_sum():
     torch.testing.assert_close(InfoNCE(temperature=1.0)(gaussian), InfoNCE(temperature=0.25)(Pairs.aligned(q, k)))  # |q - k|^2 = 2 - 2 cos
     with pytest.raises(ParameterError, match="shares must be one a power, 2 numbers"):
         KernelMixture(powers=(1.0, 2.0), shares=(1.0,))
+
+
+def test_at_a_small_distance_the_pull_of_a_power_is_bounded_from_one_on():
+    """arXiv:2303.15103: power 2 pulls in proportion to the distance, power 1 equally, less than 1 ever harder; at no distance, not at all."""
+    gen = torch.Generator().manual_seed(0)
+    k = normalize(torch.randn(4, 5, generator=gen, dtype=torch.float64), dim=1)
+    away = torch.randn(4, 5, generator=gen, dtype=torch.float64)
+
+    def pull(power, distance):
+        q = (k + distance * normalize(away, dim=1)).requires_grad_()
+        score = Pairs.aligned(q, k, score=DistancePower(power=power)).positive_scores().sum()
+        return torch.autograd.grad(score, q)[0].norm(dim=1)
+
+    for power in (0.5, 1.0, 2.0):
+        for distance in (1e-2, 1e-4):
+            want = torch.full((4,), power * distance ** (power - 1), dtype=torch.float64)
+            torch.testing.assert_close(pull(power, distance), want, rtol=1e-4, atol=0)
+        assert not pull(power, 0.0).any()
 
 
 def test_gaussian_infonce_is_a_laplacian_energy_and_a_log_partition():

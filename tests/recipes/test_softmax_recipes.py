@@ -15,10 +15,12 @@ from dipole import diagnostics
 from dipole.assembly.build import build
 from dipole.assembly.small import small
 from dipole.assembly.spec import load
+from dipole.core.encoded import Encoded
 from dipole.core.pairs import Pairs
 from dipole.losses import DCL, MACL, BothViews, InfoNCE, SupCon
 from dipole.modality.image.rows.digits import Digits
 from dipole.pairwise.scores.distance_power import DistancePower
+from dipole.train.ranks import objective_of
 from dipole.train.recipe import Recipe
 from dipole.train.run import train
 
@@ -151,6 +153,26 @@ def test_a_locked_image_tower_stays_what_it_was(tmp_path: Path) -> None:
     moved = {name for name, p in encoder.named_parameters() if not torch.equal(p, before[name])}
     assert any(name.startswith("encoder.text.") for name in moved)
     assert not [name for name in moved if name.startswith(("twin.", "encoder.image.")) or "projections.image" in name]
+
+
+def test_vectors_of_the_locked_tower_may_be_kept_instead_of_made_each_time() -> None:
+    """Images once encoded, in evaluation mode, give the loss and the texts' gradient of the live tower in training."""
+    recipe = recipe_of("lit", 1)
+    encoder: Any = recipe.encoder
+    batch = recipe.views([recipe.rows[0][i] for i in range(12)])
+    kept = Encoded(encoder.encode(batch.items["queries"], side="queries"))
+    encoder.train()
+    objective, values, gradients = objective_of(recipe, 1), [], []
+    for images in (kept, encoder(encoder.prepare(batch.items["queries"], "queries"))):
+        torch.manual_seed(0)  # the texts' dropout
+        texts = encoder(encoder.prepare(batch.items["keys"], "keys"))
+        texts.pooled.retain_grad()
+        value = objective({"queries": images, "keys": texts}, batch.meta)
+        value.backward()
+        values.append(value.detach())
+        gradients.append(texts.pooled.grad)
+    torch.testing.assert_close(values[0], values[1], rtol=1e-6, atol=0)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-5, atol=1e-7)
 
 
 def test_both_towers_learn_beside_a_momentum_teacher(tmp_path: Path) -> None:
