@@ -438,7 +438,7 @@ def test_a_mixture_of_kernels_is_normalised_as_a_sum():
 
 
 def test_at_a_small_distance_the_pull_of_a_power_is_bounded_from_one_on():
-    """arXiv:2303.15103: power 2 pulls in proportion to the distance, power 1 equally, less than 1 ever harder; at no distance, not at all."""
+    """arXiv:2303.15103: power 2 pulls as the distance, power 1 alike, less than 1 ever harder; at no distance nothing is pulled."""
     gen = torch.Generator().manual_seed(0)
     k = normalize(torch.randn(4, 5, generator=gen, dtype=torch.float64), dim=1)
     away = torch.randn(4, 5, generator=gen, dtype=torch.float64)
