@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,3 +44,12 @@ def until(page: Browser, part: str, seconds: float = 10) -> None:
 
 def find(page: Browser, selector: str) -> Any:
     return page.driver.find_element("css selector", selector)
+
+
+def inaccessible(page: Browser) -> list[tuple[str, list[str]]]:
+    """What axe finds serious or critical, with the first pieces of HTML it stands in. Skips where axe is not installed."""
+    axe = pytest.importorskip("axe_selenium_python")
+    check = axe.Axe(page.driver)
+    page.run(Path(axe.axe._DEFAULT_SCRIPT).read_text(encoding="utf-8"))  # the policy forbids a script element
+    found = [v for v in check.run()["violations"] if v["impact"] in ("serious", "critical")]
+    return [(v["id"], [n["html"][:160] for n in v["nodes"][:3]]) for v in found]

@@ -239,6 +239,10 @@ def test_a_vote_without_a_script_counts_in_every_list(client: httpx.Client) -> N
     before = papers()[13].votes
     assert f'<span class="count">{before + 1}</span>' in client.get("/item/p13").text
     assert 'aria-pressed="true"' in client.get("/item/p13").text
+    paper = papers()[13]
+    for path in ("/newest?page=1", f"/day/{paper.date}", f"/find?how=words&q={paper.title}", "/find?author=" + paper.authors[0]):
+        row = next(part for part in client.get(path).text.split("<article")[1:] if 'name="id" value="p13"' in part)
+        assert f'<span class="count">{before + 1}</span>' in row and 'value="unvote" aria-pressed="true"' in row, path
     assert client.post("/mark", data=sent, headers={"accept": "application/json"}).json() == {
         "id": "p13",
         "kind": "vote",

@@ -15,7 +15,7 @@ pytest.importorskip("fastapi")
 from dipole.search.documents import Document
 from tests.browser import Browser
 from tests.browser import browser as browser
-from tests.serve.hands import find, press
+from tests.serve.hands import emulate, find, inaccessible, press
 from tests.serve.hands import page as page
 from tests.serve.site import TODAY, collection, papers, served
 
@@ -142,8 +142,12 @@ def test_an_address_that_others_reach_asks_for_the_key_and_then_for_nothing_more
         page.wait("return document.querySelector('.wrong')?.textContent === 'That is not the key.'")
         assert find(page, "#key").get_attribute("aria-invalid") == "true"
         assert find(page, "#" + find(page, "#key").get_attribute("aria-describedby")).text == "That is not the key."
-        press(page, KEY, ENTER)
+        for dark in (True, False):
+            emulate(page, dark=dark)
+            assert inaccessible(page) == []
+        find(page, "#key").send_keys(KEY, ENTER)
         page.wait("return location.pathname === '/find' && location.search === '?q=prosody&tag=speech'")
+        assert inaccessible(page) == []  # with "sign out"
         count = int(find(page, ".vote .count").text)
         find(page, ".vote").click()
         page.wait(f"return document.querySelector('.vote .count').textContent === '{count + 1}'")
@@ -204,6 +208,21 @@ def test_in_the_visitors_own_colours_nothing_is_told_by_a_background_alone(page:
     page.wait("return document.querySelector('#item-1 .vote').getAttribute('aria-pressed') === 'false'")
     page.open(f"{address}/find?q=prosody")
     assert page.run(ground, ".how input:checked + span") != page.run(ground, ".how input:not(:checked) + span")
+
+
+def test_a_map_by_umap_is_waited_for_and_walked(page: Browser, tmp_path: Path) -> None:
+    pytest.importorskip("umap", reason="the extra map is not installed")
+    collection(tmp_path / "papers", papers())
+    with served(tmp_path, map="umap") as address:
+        page.open(f"{address}/map")  # which takes longer to draw than this page waits
+        page.wait("return document.getElementById('canvas')?.dataset.ready === '60'", 120)
+        page.wait("return document.getElementById('map-about').textContent.includes('UMAP') && document.querySelector('.region a')")
+        page.run("document.getElementById('canvas').focus()")
+        press(page, RIGHT, RIGHT)
+        said = find(page, "#map-said").text
+        press(page, ENTER)
+        page.wait("return location.pathname === '/item'")
+        assert said.startswith(find(page, "h1").text) and page.complaints() == []
 
 
 def test_arrows_on_the_map_reach_documents_that_lie_on_one_another(page: Browser, address: str) -> None:
@@ -268,3 +287,4 @@ def test_what_people_see_of_awkward_documents(page: Browser, address: str) -> No
     page.open(f"{address}/find?collection=awkward&q=" + "a sentence of several words " * 70)
     assert find(page, "h1").text.endswith(" …") and len(page.driver.title) < 160 and find(page, "a.open")
     assert len(find(page, "#q").get_attribute("value")) > 1900
+    assert len(find(page, "#mail-query").get_attribute("value")) == 500  # as many as a subscription may have
