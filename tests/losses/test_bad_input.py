@@ -20,6 +20,7 @@ from dipole.core.errors import DataError, DipoleError, ParameterError, UsageErro
 from dipole.core.relations import Listed
 from dipole.core.scores import Dot
 from dipole.losses import InfoNCE
+from dipole.pairwise.scores.cosine import Cosine
 from dipole.train.objective import Objective
 from dipole.views.aligned import Aligned
 from tests.catalogue import LOSSES, loss_of, pairs_for
@@ -106,6 +107,17 @@ def test_vectors_of_two_lengths(name: str) -> None:
     assert value is None or torch.equal(value, want)
     both = tried(lambda: loss(replace(pairs, queries=pairs.queries[..., :3], keys=pairs.keys[..., :3])))
     assert both is None or bool(both.isfinite().all())
+
+
+def test_what_is_said_of_two_lengths() -> None:
+    q, k, _ = batch()
+    for pairs in (Pairs.aligned(q, k[:, :3]), Pairs.aligned(k[:, :3], q).reversed()):
+        with pytest.raises(
+            DataError, match=r"^score dot: queries and keys must have vectors of one length \(got \(8, 3\)\); encode both with"
+        ):
+            InfoNCE()(pairs)
+    with pytest.raises(DataError, match="score cosine: queries and keys must have vectors of one length"):
+        InfoNCE()(Pairs.aligned(q, k[:, :3], score=Cosine()).reversed())
 
 
 @pytest.mark.parametrize("name", LOSSES)

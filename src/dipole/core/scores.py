@@ -103,7 +103,8 @@ def factors_of(score: Score, queries: Vectors, keys: Vectors) -> Factors:
         whole = score.factors(queries, keys)
     for left, right in whole.products:
         if left.shape[1] != right.shape[1]:
-            rule = f"score {part_name(type(score))}: queries and keys must have vectors of one length"
+            named = score.score if isinstance(score, Flipped) else score
+            rule = f"score {part_name(type(named))}: queries and keys must have vectors of one length"
             raise DataError(rule, value=(left.shape[1], right.shape[1]), remedy="encode both with one model, or project one side")
     return whole
 
