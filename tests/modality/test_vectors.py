@@ -155,3 +155,16 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     told = capsys.readouterr()
     assert "5 vectors of 384 numbers in 1 shards, 1 of them kept" in told.out
     assert "1 of 5 texts were cut to 16 tokens" in told.err
+
+
+def test_of_two_runs_at_once_the_second_is_refused(tmp_path: Path, encoder: Transformer) -> None:
+    rows, out, heard = corpus(tmp_path), tmp_path / "out", []
+
+    def another(done: int, of: int) -> None:
+        with pytest.raises(UsageError, match="another run"):
+            write_vectors(encoder, rows, "anchor", out, shard_rows=10)
+        heard.append(done)
+
+    write_vectors(encoder, rows, "anchor", out, shard_rows=10, told=another)
+    assert heard and len(read_vectors(out)[0]) == 23
+    assert write_vectors(encoder, rows, "anchor", out, shard_rows=10).kept == 3, "nothing of the lock is left"

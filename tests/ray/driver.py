@@ -68,6 +68,7 @@ def main(address: str, folder: Path) -> dict[str, object]:
     said["stopped"] = killed(address, folder, "encode")
     load = partial(Letters, read()[4900]["anchor"], str(folder / "killed-2"))
     written = modality.write_vectors(load, read, "anchor", folder / "v-many", address=address, shard_rows=1000)
+    (folder / "v-many" / "pieces").mkdir()  # as a run leaves it that is killed after all was done
     again = modality.write_vectors(Letters, read, "anchor", folder / "v-many", address=address, shard_rows=1000)
     (vectors, ids), (others, names) = (read_vectors(folder / name) for name in ("v-one", "v-many"))
     said["vectors"] = bool((vectors == others).all()) and ids == names

@@ -106,7 +106,9 @@ def test_ways_filters_and_upkeep(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert sorted(found("--after", "2026-02-01")) == ["b", "c"] and found("--before", "2026-01-01") == ["a"]
     assert sorted(found("--field", "year=2021")) == ["b", "c"]
     assert main(["search", folder, "x", "--words", "--hybrid"]) == 2
-    assert main(["search", folder, "x", "--after", "soon"]) == 2
+    assert main(["search", folder, "x", "--after", "soon"]) == 2 and main(["search", folder, "not \udcff"]) == 2
+    assert found("--after", "2030-01-01") == [] and main(["search", folder, "x", "--tag", "none"]) == 0
+    assert "nothing found" in capsys.readouterr().err
     assert main(["collection", folder, "--delete", "a"]) == 0
     assert "commit 2" in capsys.readouterr().out
     assert main(["collection", folder, "--rollback", "1", "--json"]) == 0

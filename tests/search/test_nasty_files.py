@@ -164,7 +164,7 @@ def test_folders_with_links_to_themselves_pipes_and_strange_names(tmp_path: Path
     json.dumps(refused[0].place, ensure_ascii=False).encode()
 
 
-def test_a_pdf_that_lies_about_itself_and_one_that_is_locked(tmp_path: Path) -> None:
+def test_a_pdf_that_lies_about_itself_and_one_that_is_locked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pypdf = pytest.importorskip("pypdf")
     (tmp_path / "plain.pdf").write_bytes(pdf("Contrastive learning explained at length"))
     for name, change in (
@@ -177,6 +177,8 @@ def test_a_pdf_that_lies_about_itself_and_one_that_is_locked(tmp_path: Path) -> 
     (day,), (locked,) = (list(found_in([tmp_path / name])) for name in ("day.pdf", "locked.pdf"))
     assert isinstance(day, Document) and (day.authors, day.date) == (("Ada", "Bob"), None)
     assert isinstance(locked, Refused) and "encrypted" in locked.why
+    caplog.clear()
+    assert read(tmp_path, "half.pdf", pdf("Contrastive learning explained at length")[:300])[1] and not caplog.records
 
 
 def test_strange_ids_and_texts_are_stored_found_and_deleted(tmp_path: Path) -> None:

@@ -152,6 +152,9 @@ def test_what_is_not_there_or_does_not_answer_is_said(monkeypatch: pytest.Monkey
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(DataError, match="does not answer"):
         Collection.open("s3://bucket/papers")
+    for nowhere in ("s3:///papers", "s3://"):
+        with pytest.raises(UsageError, match="write s3://BUCKET/NAME"):
+            Collection.open(nowhere)
     with pytest.raises(UsageError, match="no such kind of store"):
         Collection.open("ftp://host/papers")
 

@@ -45,6 +45,10 @@ def run(
         raise UsageError(f"{' and '.join(ways)} are different ways to search; give one of them")
     if bool(query.strip()) == bool(like):
         raise UsageError("give either a query or --like ID")
+    try:
+        f"{query}{like}".encode()
+    except UnicodeEncodeError:
+        raise UsageError("what is asked for must be UTF-8; the terminal gave bytes that are none") from None
     first, last = (None if day is None else day.date() for day in (after, before))
     where = Filter(after=first, before=last, tags=tuple(tag or ()), fields=parse_fields(field or []))
     if folder.startswith("qdrant:"):
@@ -73,3 +77,5 @@ def run(
         print_hits(query or f"more like {like}", hits)
     if not len(collection):
         typer.echo(f"{folder} is empty; add to it with: dipole index {folder} --data FILE --append", err=True)
+    elif not hits:
+        typer.echo("nothing found", err=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from dipole.core.errors import ModelMismatchError
 from dipole.core.extras import need
-from dipole.modality.vectors import MANIFEST, TABLE, Written, claim, described, encoded, write_json
+from dipole.modality.vectors import MANIFEST, TABLE, Written, alone, claim, described, encoded, write_json
 from dipole.rows import fragments
 from dipole.rows.on_ray import Piece, Work, pieces_of, spread
 
@@ -41,32 +41,38 @@ def write_vectors(
     place, data, encoder = Path(folder).expanduser().resolve(), rows(), load()
     wanted = {"format": TABLE, **described(encoder, data, role, side, shard_rows)}
     claim(place, wanted)
-    pieces, notes = pieces_of(len(data), shard_rows), place / "pieces"
-    manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-    if manifest["complete"]:
-        return Written(len(data), len(pieces), len(pieces), manifest["truncated"], manifest["seen"])
-    there, schema = str(place / "vectors.lance"), _schema(encoder.dimension)
-    if not notes.is_dir():
-        shutil.rmtree(there, ignore_errors=True)
-        fragments.begin(place, "vectors", schema)
-        notes.mkdir()
-    left = [piece for piece in pieces if not _note(notes, piece).is_file()]
-    done = [sum(piece.stop - piece.start for piece in pieces) - sum(piece.stop - piece.start for piece in left)]
+    with alone(place):
+        pieces, notes = pieces_of(len(data), shard_rows), place / "pieces"
+        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["complete"]:
+            shutil.rmtree(notes, ignore_errors=True)  # of a run that was killed at its very end
+            return Written(len(data), len(pieces), len(pieces), manifest["truncated"], manifest["seen"])
+        there, schema = str(place / "vectors.lance"), _schema(encoder.dimension)
+        if not notes.is_dir():
+            shutil.rmtree(there, ignore_errors=True)
+            fragments.begin(place, "vectors", schema)
+            notes.mkdir()
+        left = [piece for piece in pieces if not _note(notes, piece).is_file()]
+        done = [sum(piece.stop - piece.start for piece in pieces) - sum(piece.stop - piece.start for piece in left)]
 
-    def count(piece: Piece) -> None:
-        done[0] += piece.stop - piece.start
+        def count(piece: Piece) -> None:
+            done[0] += piece.stop - piece.start
+            told(done[0], len(data))
+
         told(done[0], len(data))
-
-    told(done[0], len(data))
-    spread(
-        _Encode(load, rows, role, side, encoder.identity, there, str(notes), encoder.dimension, batch_size), left, address, workers, count
-    )
-    found = [json.loads(_note(notes, piece).read_text(encoding="utf-8")) for piece in pieces]
-    fragments.commit(there, [one for note in found for one in note["fragments"]])
-    truncated, seen = (sum(note[name] for note in found) for name in ("truncated", "seen"))
-    write_json(place / MANIFEST, wanted | {"shards": len(pieces), "truncated": truncated, "seen": seen, "complete": True})
-    shutil.rmtree(notes)
-    return Written(len(data), len(pieces), len(pieces) - len(left), truncated, seen)
+        spread(
+            _Encode(load, rows, role, side, encoder.identity, there, str(notes), encoder.dimension, batch_size),
+            left,
+            address,
+            workers,
+            count,
+        )
+        found = [json.loads(_note(notes, piece).read_text(encoding="utf-8")) for piece in pieces]
+        fragments.commit(there, [one for note in found for one in note["fragments"]])
+        truncated, seen = (sum(note[name] for note in found) for name in ("truncated", "seen"))
+        write_json(place / MANIFEST, wanted | {"shards": len(pieces), "truncated": truncated, "seen": seen, "complete": True})
+        shutil.rmtree(notes)
+        return Written(len(data), len(pieces), len(pieces) - len(left), truncated, seen)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ cluster wrote (:mod:`dipole.modality.on_ray`) is one Lance table beside the mani
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,27 +60,28 @@ def write_vectors(
 ) -> Written:
     """Encode ``row[role]``, a text or a file's path, of every row into ``folder``; ``told(done, of)`` is called as rows are done.
 
-    Raises UsageError where the folder holds something else or another run's settings, ModelMismatchError where it holds
+    Raises UsageError where the folder holds something else or another run's settings or is being written, ModelMismatchError where it holds
     vectors of another model, DataError for NaN vectors or a row without the role.
     """
     wanted = {"format": SHARDS, **described(encoder, rows, role, side, shard_rows)}
     claim(folder, wanted)
-    for left in folder.glob(".writing.*"):
-        left.unlink()
-    starts = range(0, len(rows), shard_rows)
-    kept = truncated = seen = 0
-    for number, start in enumerate(starts):
-        stop = min(start + shard_rows, len(rows))
-        if (folder / _shard(number)).is_file():
-            held = json.loads((folder / _ids(number)).read_text(encoding="utf-8"))
-            truncated, seen, kept = truncated + held["truncated"], seen + held["seen"], kept + 1
-        else:
-            cut, of = _write_shard(encoder, rows, role, folder, number, start, stop, batch_size, side, told)
-            truncated, seen = truncated + cut, seen + of
-        if told is not None:
-            told(stop, len(rows))
-    write_json(folder / MANIFEST, wanted | {"shards": len(starts), "truncated": truncated, "complete": True})
-    return Written(len(rows), len(starts), kept, truncated, seen)
+    with alone(folder):
+        for left in folder.glob(".writing.*"):
+            left.unlink()
+        starts = range(0, len(rows), shard_rows)
+        kept = truncated = seen = 0
+        for number, start in enumerate(starts):
+            stop = min(start + shard_rows, len(rows))
+            if (folder / _shard(number)).is_file():
+                held = json.loads((folder / _ids(number)).read_text(encoding="utf-8"))
+                truncated, seen, kept = truncated + held["truncated"], seen + held["seen"], kept + 1
+            else:
+                cut, of = _write_shard(encoder, rows, role, folder, number, start, stop, batch_size, side, told)
+                truncated, seen = truncated + cut, seen + of
+            if told is not None:
+                told(stop, len(rows))
+        write_json(folder / MANIFEST, wanted | {"shards": len(starts), "truncated": truncated, "complete": True})
+        return Written(len(rows), len(starts), kept, truncated, seen)
 
 
 def read_vectors(folder: str | Path) -> tuple[torch.Tensor, list[Any]]:
@@ -207,6 +209,22 @@ def claim(folder: Path, wanted: dict[str, Any]) -> None:
         raise UsageError(f"{folder} exists and holds other things; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / MANIFEST, wanted | {"complete": False})
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other runs out of the folder; the system frees it when this one ends. Raises UsageError where another one is in it."""
+    import fcntl
+
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"{folder} is being written by another run; wait for it, or choose another folder") from None
+        yield
+    finally:
+        os.close(held)
 
 
 def _others(folder: Path) -> Sequence[Path]:

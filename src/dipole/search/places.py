@@ -84,14 +84,19 @@ Place = Path | Remote
 
 
 def place_of(text: str | Path | Remote) -> Place:
-    """What an address stands for. ``file://`` is a folder of this machine.
+    """What an address stands for. ``file://`` is a folder of this machine. Raises UsageError where no bucket is named.
 
     >>> str(place_of("s3://bucket/papers") / "collection.json")
     's3://bucket/papers/collection.json'
     """
     if isinstance(text, str) and text.startswith("file://"):
         return Path(text.removeprefix("file://"))
-    return Remote(text.rstrip("/")) if isinstance(text, str) and "://" in text else text if isinstance(text, Remote) else Path(text)
+    if isinstance(text, str) and "://" in text:
+        scheme, _, path = text.partition("://")
+        if not path or path.startswith("/"):
+            raise UsageError(f"{text}: write {scheme}://BUCKET/NAME")
+        return Remote(text.rstrip("/"))
+    return text if isinstance(text, Remote) else Path(text)
 
 
 def local(place: Place, doing: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import re
 import warnings
 from pathlib import Path
@@ -62,6 +63,7 @@ def python(path: Path, id: str) -> Document | Refused:
 def pdf(path: Path, id: str) -> Document | Refused:
     """Text of all pages. Scanned, encrypted and broken files are refused."""
     pypdf = need("pypdf", "ingest", "PDF files")
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # it logs, without the file's name, what is told here with it
     try:
         reader = pypdf.PdfReader(path, strict=False)
         if reader.is_encrypted and not reader.decrypt(""):
