@@ -248,12 +248,11 @@ def serve() -> str:
         f"`/search` on {found['documents']:,} documents by MiniLM, {found['seconds']:.0f} s a line; memory before {found['MB before']} MB"
     )
     where = f"clients and server share {found['machine']['cores']} cores of an {found['machine']['cpu']}, {found['date']}"
-    soak = found["soak"]
-    then = (
-        f"Then {soak['clients']} clients with {soak['requests']:,} more {soak['queries']} queries: {soak['MB'][0]} MB after ten seconds, "
-        f"{soak['MB after']} MB at the end."
-    )
-    return "\n".join([*rows, "", f"{what}; {where}. `python -m bench.serve`", "", then])
+    text = f"{what}; {where}. `python -m bench.serve`"
+    if soak := found.get("soak"):
+        more = f"{soak['clients']} clients with {soak['requests']:,} more {soak['queries']} queries"
+        text += f" Then {more}: {soak['MB'][0]} MB after ten seconds, {soak['MB after']} MB at the end."
+    return "\n".join([*rows, "", text])
 
 
 def limits() -> str:
