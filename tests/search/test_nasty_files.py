@@ -53,6 +53,12 @@ def feed(*entries: str) -> str:
         ("a.csv", "id,text\n", [], [""]),
         ("a.bib", b"\xef\xbb\xbf@misc{a, title={A}}\n@misc{b, title={caf\xe9}}\n@misc{c, title={C}}\n", ["a", "c"], [":2"]),
         ("a.bib", "@misc{a, title={A}, note={mail\n@home}}\n@misc{b, title={B}}\n", ["a", "b"], []),
+        (
+            "a.bib",
+            "@misc{a, title={A}, journal=a+b}\n@misc{b, title={B}, journal=x:y/z, month=sept}\n@misc{c, title={C}, journal=JMLR}\n",
+            ["a", "b", "c"],
+            [],
+        ),
         ("a.xml", feed(), [], [""]),
         ("a.xml", feed("<id>u</id><title>t</title><published>0000-00-00</published>"), ["u"], []),
         ("a.md", "---\na: &x [*x]\n---\ntext", [], [":1"]),

@@ -105,6 +105,24 @@ def test_copying_again_sends_only_what_changed(ours: Collection, there: Qdrant, 
     assert [h.text for h in there.search_vectors(torch.eye(16)[:1], 1)[0]] == ["another text"]
 
 
+def test_a_copying_that_was_interrupted_is_finished_by_another(ours: Collection, there: Qdrant, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    upsert = there.client.upsert
+
+    def fails(name: str, points: list[object], wait: bool) -> object:
+        if sent:
+            raise ConnectionError("the network is gone")
+        sent.append(len(points))
+        return upsert(name, points, wait=wait)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(there.client, "upsert", fails)
+        with pytest.raises(ConnectionError):
+            there.copy(ours)
+    assert there.copy(ours) == Copied(new=600 - sent[0], changed=0, same=sent[0], removed=0) and 0 < sent[0] < 600
+    assert [h.id for h in there.search_vectors(torch.eye(16)[:1], 600)[0]] == [h.id for h in ours.search_vectors(torch.eye(16)[:1], 600)[0]]
+
+
 def test_another_model_dimension_or_collection_is_refused(ours: Collection, there: Qdrant, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no collection 'papers'"):
         there.search([], None)  # type: ignore[arg-type]

@@ -50,9 +50,10 @@ def _parsed(entry: str, macros: str) -> Any:
             return parse(macros + entry, "bibtex").entries
         except Exception as error:
             unknown = re.search(r"undefined string .*: ([^\s{}\"]+)$", str(error))
-            if unknown is None:
+            own = "" if unknown is None else f'@string{{{unknown[1]} = "{unknown[1]}"}}\n'
+            if not own or own in macros:
                 raise
-            macros += f'@string{{{unknown[1]} = "{unknown[1]}"}}\n'
+            macros += own
 
 
 def _document(key: str, entry: Any, place: str) -> Document | Refused:

@@ -50,7 +50,7 @@ def one(path: Path, line: int, record: Mapping[str, Any]) -> Any:
     text = str(record[text_column]).strip() if text_column else title
     own = {name: record[name] for name in IDS if record.get(name) not in (None, "", [], {})}
     id_column = next((name for name, value in own.items() if str(value).strip()), "")
-    if id_column and not isinstance(own[id_column], (str, int, float)):
+    if id_column and isinstance(own[id_column], (dict, list, tuple, bytes)):
         return Refused(place, f"the column {id_column!r} must be a text or a number, got {short(own[id_column])}")
     id = str(own[id_column]).strip() if id_column else content_id(title, text)
     rest = {k: v for k, v in record.items() if k not in (text_column, id_column) and (k not in IDS or k in own)}
