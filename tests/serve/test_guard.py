@@ -107,7 +107,7 @@ def test_people_get_a_form_and_then_a_cookie(folder: Path) -> None:
         cookie = right.headers["set-cookie"].lower()
         assert "httponly" in cookie and "secure" in cookie and "samesite=lax" in cookie and KEY not in cookie
         assert client.get("/collections").status_code == 200
-        client.post("/logout")
+        assert client.post("/logout", follow_redirects=False).headers["clear-site-data"] == '"cache"'
         assert client.get("/collections").status_code == 401
 
 
@@ -118,6 +118,12 @@ def test_every_cookie_is_sent_by_https_alone_where_people_come_by_https(folder: 
             visitor = client.get("/help", headers={"X-API-Key": KEY}).headers["set-cookie"]
             for cookie in (session, visitor):
                 assert ("Secure" in cookie) == secure and "HttpOnly" in cookie and "SameSite=lax" in cookie, cookie
+
+
+def test_openers_are_cut_off_where_browsers_listen(folder: Path) -> None:
+    for settings, sent in (({}, True), ({"host": "192.168.0.7"}, False), ({"host": "192.168.0.7", "base_url": "https://a.example"}, True)):
+        with asking(folder, api_key=KEY, **settings) as client:
+            assert ("cross-origin-opener-policy" in client.get("/health").headers) == sent
 
 
 def test_a_cookie_of_another_key_is_nothing(folder: Path) -> None:

@@ -36,10 +36,11 @@ class Headers:
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",
             "Referrer-Policy": "same-origin",
-            "Cross-Origin-Opener-Policy": "same-origin",
             "Cross-Origin-Resource-Policy": "same-origin",
             "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
         }
+        if settings.encrypted or settings.on_loopback:  # elsewhere browsers ignore it, and complain
+            self.headers["Cross-Origin-Opener-Policy"] = "same-origin"
         if settings.encrypted:
             self.headers["Strict-Transport-Security"] = "max-age=31536000"
 

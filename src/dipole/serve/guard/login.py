@@ -42,8 +42,8 @@ async def enter(request: Request) -> Response:
 
 @router.post("/logout")
 def leave(request: Request) -> Response:
-    """Forget the cookie."""
-    answer = RedirectResponse("/login", 303, {"Cache-Control": "no-store"})
+    """Forget the cookie, and let the browser forget the pages it keeps for its Back button."""
+    answer = RedirectResponse("/login", 303, {"Cache-Control": "no-store", "Clear-Site-Data": '"cache"'})
     give(request, answer, COOKIE, "", 0)
     return answer
 
