@@ -8,14 +8,23 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import normalize
 
+from dipole import Pairs
 from dipole.assembly.build import build
 from dipole.assembly.small import small
 from dipole.assembly.spec import load
+from dipole.core.encoded import Encoded
+from dipole.losses import InfoNCE
 from dipole.modality.image.augment import augmented
 from dipole.modality.image.encoders.conv import Conv
+from dipole.modality.image.encoders.region_vit import RegionViT
 from dipole.modality.image.rows.digits import NAMES, Digits
 from dipole.modality.image.views.captioned_views import Change
+from dipole.modality.toy.rows.scenes import COLORS, SHAPES, Scenes
+from dipole.pairwise.scores.scaled_cosine import ScaledCosine
+from dipole.regularizers import FineGrained
+from dipole.regularizers.fine_grained import grouping
 from dipole.train.recipe import Recipe
 from dipole.train.run import train
 
@@ -149,3 +158,48 @@ def test_local_pairs_make_towers_robust_though_their_heads_are_thrown_away(tmp_p
         gains.append([local - plain for local, plain in zip(*right, strict=True)])
     assert min(gain for _, gain in gains) > 0.02 and sum(gain for _, gain in gains) / 3 > 0.05, gains
     assert sum(clean for clean, _ in gains) / 3 > -0.04, gains  # and images as they are lose little, if anything
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_words_see_the_patch_they_name(seed: int) -> None:
+    """SPARC: captions of two coloured shapes, of which nobody says where they are; chance is 1/16."""
+    fine, coarse = (seen_by_words(seed, weight) for weight in (1.0, 0.0))
+    assert fine > coarse + 0.05 and fine > 0.15, (fine, coarse)
+
+
+def seen_by_words(seed: int, weight: float) -> float:
+    """The share of its shape's patch in what a word of a held-out caption sees; 250 steps with ``weight`` of the fine-grained term."""
+    places = {word: place for place, word in enumerate([*COLORS, *SHAPES])}
+
+    def read(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        rows = list(Scenes(count=count, seed=seed))
+        said = [[places[word] for word in row["positive"].split() if word in places] for row in rows]
+        return torch.stack([row["anchor"] for row in rows]).float() / 255, torch.tensor(said), torch.tensor([row["cells"] for row in rows])
+
+    torch.manual_seed(seed)
+    tower, words = RegionViT(dimension=32, size=16, patch=4, width=32, depth=1, heads=2, crop=1.0), nn.Embedding(10, 32)
+    heads, score, term = nn.ModuleList([nn.Linear(32, 32), nn.Linear(32, 32)]), ScaledCosine(), FineGrained(temperature=0.07)
+    step = torch.optim.Adam([p for module in (tower, words, heads, score, term) for p in module.parameters()], lr=3e-3)
+
+    def sides(pixels: torch.Tensor, said: torch.Tensor) -> dict[str, Encoded]:
+        tokens = {"queries": tower({"pixels": pixels}).tokens, "keys": words(said)}
+        return {
+            side: Encoded(normalize(head(x.mean(1)), dim=1), x, torch.ones(x.shape[:2], dtype=torch.bool))
+            for head, (side, x) in zip(heads, tokens.items(), strict=True)
+        }
+
+    pixels, said, _ = read(2048, 0)
+    for _ in range(250):
+        some = torch.randint(len(said), (64,))
+        both = sides(pixels[some], said[some])
+        whole = InfoNCE(temperature=1.0, two_sided=True)(Pairs.aligned(both["queries"].pooled, both["keys"].pooled, score=score)).mean()
+        step.zero_grad()
+        (0.5 * whole + weight * term.over_encoded(both)).backward()
+        step.step()
+    pixels, said, cells = read(256, 1)
+    with torch.no_grad():
+        both = sides(pixels, said)
+        patches, named = both["queries"], both["keys"]
+        assert patches.tokens is not None and patches.mask is not None and named.tokens is not None
+        shares = grouping(named.tokens, patches.tokens, patches.mask)
+        return float(shares.gather(2, cells.repeat_interleave(2, 1)[..., None]).mean())
