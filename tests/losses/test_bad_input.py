@@ -77,11 +77,11 @@ def test_weights_are_no_negative_numbers(found: Any, field: Any, bad: float) -> 
         found.load()(**{field.name: bad, **{k: v for k, v in given(found).items() if k != field.name}})
 
 
-@pytest.mark.parametrize("bad", [-1.0, math.nan])
+@pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf])
 def test_weights_of_pairs_and_of_terms(bad: float) -> None:
     q, k, _ = batch()
     row = torch.arange(N)
-    with pytest.raises(DataError, match="weights must be numbers of at least 0"):
+    with pytest.raises(DataError, match="weights must be finite numbers of at least 0"):
         Pairs.weighted(q, k, row, row, torch.ones(N).index_fill(0, torch.tensor([4]), bad))
     with pytest.raises(UsageError, match="weights must be numbers of at least 0, one for each of 1 terms"):
         Objective(Aligned(), Dot(), [InfoNCE()], [bad])

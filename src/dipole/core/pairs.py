@@ -174,8 +174,9 @@ class Pairs:
                 "Pairs.weighted: weights are given, not learned, and would lose their gradient",
                 remedy="detach them, and hand learned weights to the loss as parameters or metadata",
             )
-        if not bool((weight >= 0).all()):
-            raise DataError("Pairs.weighted: weights must be numbers of at least 0", value=float(weight.min()))
+        wrong = ~((weight >= 0) & weight.isfinite())
+        if bool(wrong.any()):
+            raise DataError("Pairs.weighted: weights must be finite numbers of at least 0", value=float(weight[wrong][0]))
         return cls(queries, keys, Listed.of(row, col, weight), score or Dot())
 
     def with_negatives(
