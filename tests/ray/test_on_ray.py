@@ -104,6 +104,7 @@ def test_the_commands_give_on_a_cluster_what_they_give_without(cluster: tuple[st
         command = [sys.executable, "-m", "dipole", *words, "--data", "t.csv", "--ray-address", address]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
         assert done.returncode == 0, done.stderr[-3000:]
+        assert "Warning" not in done.stderr and "INFO" not in done.stderr, done.stderr
         return done.stdout
 
     assert "40 texts by minilm" in dipole("index", "many", "--text", "words", "--id", "name")

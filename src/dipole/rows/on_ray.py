@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import pickle
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -65,8 +66,11 @@ def spread(
         given = ray.data.from_items([{"piece": pickle.dumps(piece)} for piece in pieces], override_num_blocks=len(pieces))
         pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most)
         settings = {"fn_constructor_args": (setup,), "batch_size": 1, "num_cpus": 1, "max_task_retries": _TRIES}
+        with warnings.catch_warnings():  # Ray has no other name for it yet
+            warnings.filterwarnings("ignore", ".*ray_remote_args.* is deprecated", DeprecationWarning)
+            results = given.map_batches(_Worker, compute=pool, **settings)
         try:
-            for row in given.map_batches(_Worker, compute=pool, **settings).iter_rows():
+            for row in results.iter_rows():
                 number, value, error = pickle.loads(row["result"])
                 if error is not None:
                     raise error
@@ -115,7 +119,9 @@ def _connected(address: str) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     settings: dict[str, Any] = {"address": address} if address else {"include_dashboard": False}
     try:
-        ray.init(logging_level="warning", log_to_driver=False, **settings)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "lancedb fork support", RuntimeWarning)  # what Ray starts begins anew
+            ray.init(logging_level="error", log_to_driver=False, **settings)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"no Ray cluster answers at {address or 'this machine'}: {error}") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
