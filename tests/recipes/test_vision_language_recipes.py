@@ -107,6 +107,8 @@ def test_a_locked_image_tower_keeps_what_few_pairs_would_spoil(seed: int, tmp_pa
             if weights is not None:
                 towers.image.load_state_dict(weights)
         train(recipe, tmp_path / name, show=False)
+        if locked and weights is not None:  # bit for bit what it was
+            assert all(torch.equal(weights[key], now) for key, now in encoder.encoder.image.state_dict().items())
         held = list(Digits(part="test"))
         images = encoder.encode([row["anchor"] for row in held], side="queries")
         found = (images @ encoder.encode([f"the digit {name}" for name in NAMES], side="keys").T).argmax(1)
