@@ -86,15 +86,15 @@ def test_the_contrastive_loss_bounds_the_mean_classifiers(seed: int) -> None:
     assert hinge(torch.zeros(1)).mean() == (1 - tau) * 1 + tau and class_deviation(flat.flatten(0, 1), torch.arange(12)) == 0
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [4, 5, 6])
 def test_many_negatives_collide_and_hurt_and_blocks_repair_it(seed: int) -> None:
-    """Four classes: of 32 negatives some are the anchor's own class, and the hinge pushes the hardest one away; of 40 classes, hardly."""
+    """Three classes: of 32 negatives some are the anchor's own class, and the hinge pushes the hardest one away; of 40 classes, hardly."""
     few, many, blocks = (hinged(seed, negatives, size) for negatives, size in ((4, 1), (32, 1), (32, 4)))
-    assert many < min(few, blocks) - 0.025, (few, many, blocks)
+    assert few > many + 0.08 and blocks > many + 0.02, (few, many, blocks)
     assert hinged(seed, 32, 1, classes=40, mixtures=1) > hinged(seed, 4, 1, classes=40, mixtures=1) - 0.03
 
 
-def hinged(seed: int, negatives: int, size: int, classes: int = 4, mixtures: int = 3) -> float:
+def hinged(seed: int, negatives: int, size: int, classes: int = 3, mixtures: int = 3) -> float:
     """The mean classifier on linear maps of Gaussian classes, over several mixtures of them, trained by the hinge on the largest of
     1 - f(x) . (mean f(x+) - mean f(x-)): every anchor has negatives of its own, in blocks of ``size`` points."""
     gen = torch.Generator().manual_seed(seed)
