@@ -303,3 +303,12 @@ def test_fields_are_typed_and_refused_by_name() -> None:
     for bad_setting in ("nothing", "=1"):
         with pytest.raises(UsageError, match="--field"):
             parse_fields([bad_setting])
+
+
+def test_a_compaction_that_is_refused_leaves_open_what_was_open(tmp_path: Path, papers: list[Document]) -> None:
+    made = Collection.create(tmp_path / "c", papers, Letters())
+    with manifest.writing(tmp_path / "c"), pytest.raises(UsageError, match="is being written"):
+        made.compact(keep=1)
+    for _ in range(2):
+        Collection.open(tmp_path / "c").compact(keep=1)
+    assert len(made.browse(limit=99)) == 40

@@ -6,16 +6,19 @@ import datetime
 import itertools
 import json
 import os
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from dipole.core.errors import DataError
+from dipole.core.errors import DataError, MissingExtraError
 from dipole.rows.open import open_rows
 from dipole.rows.read import records
 from dipole.search.collection import Collection
 from dipole.search.documents import Document, document_of, documents_of
 from dipole.search.ingest import found_in, ingest
+from dipole.search.sources import bibtex, feeds
 from dipole.search.sources.refused import Refused
 from tests.search.test_collection import Letters
 from tests.search.test_ingest import pdf, read
@@ -201,3 +204,21 @@ def test_strange_ids_and_texts_are_stored_found_and_deleted(tmp_path: Path) -> N
         assert len(made.similar(id, 20)) == 10 and id not in {hit.id for hit in made.similar(id, 20)}
     left = Collection.open(tmp_path / "c").delete(ids)
     assert [d.id for d in left.browse()] == ["long"] and len(again) == 11
+
+
+def test_bibtex_without_its_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pybtex.database", None)
+    (tmp_path / "a.bib").write_text("@misc{a, title={A}}")
+    with pytest.raises(MissingExtraError, match=r"dipole\[ingest\]"):
+        list(bibtex.read(tmp_path / "a.bib"))
+
+
+@pytest.mark.parametrize("said", ["", "T10:00:00Z", " 10:00", "Z", "+02:00", "-05:00"])
+def test_a_day_may_have_a_time_or_a_zone(said: str) -> None:
+    assert document_of("a", "b", {"date": f"2026-11-25{said}"}).date == datetime.date(2026, 11, 25)
+
+
+def test_comments_that_never_end_take_no_time() -> None:
+    start = time.monotonic()
+    assert feeds.plain("a<!-- b --> c <!-- d") == "a c"
+    assert feeds.plain("<!--" * 100_000) == "" and time.monotonic() - start < 5

@@ -94,6 +94,9 @@ def test_people_get_a_form_and_then_a_cookie(folder: Path) -> None:
     with asking(folder, api_key=KEY, base_url="https://papers.example.org") as client:
         client.base_url = "https://papers.example.org"  # type: ignore[assignment]
         page = {"Accept": "text/html"}
+        for path in ("/mark", "/logout"):  # a session that ended meanwhile
+            late = client.post(path, headers=page, follow_redirects=False)
+            assert late.status_code == 303 and late.headers["location"] == "/login?next=%2F"
         asked = client.get("/collections", params={"a": "b"}, headers=page, follow_redirects=False)
         assert asked.status_code == 303 and asked.headers["location"] == "/login?next=%2Fcollections%3Fa%3Db"
         form = client.get(asked.headers["location"])

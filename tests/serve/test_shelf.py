@@ -17,6 +17,7 @@ pytest.importorskip("lancedb")
 from dipole.core.errors import ModelMismatchError, UsageError
 from dipole.search.collection import Collection
 from dipole.search.documents import Document
+from dipole.serve import shelf as shelves
 from dipole.serve.batched import Batched
 from dipole.serve.shelf import Shelf
 from tests.serving import Words, asking, shelved
@@ -137,7 +138,7 @@ def test_what_cannot_be_served_is_refused_by_name_and_the_old_stays(tmp_path: Pa
         assert not refused() and client.get("/items/b").status_code == 200
 
 
-def test_a_commit_that_was_refused_is_not_tried_again(tmp_path: Path) -> None:
+def test_a_commit_that_was_refused_is_tried_again_only_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def load(name: str) -> Words:
@@ -154,6 +155,9 @@ def test_a_commit_that_was_refused_is_not_tried_again(tmp_path: Path) -> None:
         shelf.refresh()
         assert list(shelf.names) == ["a"] and "no such folder" in shelf.refused["b"] and str(tmp_path) not in shelf.refused["b"]
     assert asked == ["words", "theirs"]
+    monkeypatch.setattr(shelves, "_AGAIN", 0.0)  # the reason may be gone by then: a full disk, too many open files
+    shelf.refresh()
+    assert asked == ["words", "theirs", "theirs"]
     Collection.rebuild(tmp_path / "b", TWO, Words())
     shelf.refresh()
     assert list(shelf.names) == ["a", "b"] and not shelf.refused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import stat
@@ -15,9 +16,11 @@ from pathlib import Path
 import pytest
 
 from dipole.core.errors import DataError, UnknownNameError, UsageError
+from dipole.search.documents import Document
 from dipole.serve import state as states
 from dipole.serve.state import State
 from dipole.serve.visitor import Visitors, secret_in
+from tests.serving import asking, shelved
 
 
 def test_a_vote_counts_once_and_can_be_taken_back(tmp_path: Path) -> None:
@@ -136,3 +139,21 @@ def test_the_secret_is_drawn_once_and_is_the_owners_alone(tmp_path: Path) -> Non
     (tmp_path / "secret").write_text("short")
     with pytest.raises(DataError, match="at least 32 characters"):
         secret_in(tmp_path)
+
+
+def test_what_the_file_refuses_is_told_in_words_by_the_guarded_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = shelved(tmp_path / "papers", [Document("a", "one text")])
+    page = {"Accept": "text/html"}
+    with asking(folder) as client:
+        form = {"token": re.findall(r'name="token" value="([^"]+)"', client.get("/", headers=page).text)[0], "id": "a", "do": "vote"}
+        monkeypatch.setattr(states, "MOST_MARKS", 0)
+        refused = client.post("/mark", data=form, headers=page)
+        assert refused.status_code == 400 and "take some back" in refused.text
+        monkeypatch.undo()
+        for file in (folder / "state").glob("page.sqlite*"):
+            file.write_bytes(b"no database" * 1000)
+        for path, media in (("/", "text/html"), ("/items", "application/problem+json")):
+            failed = client.get(path, headers={"Accept": media})
+            assert failed.status_code == 500 and media in failed.headers["content-type"] and str(tmp_path) not in failed.text
+            assert "content-security-policy" in failed.headers
+        assert client.post("/mark", data=form, headers=page).status_code == 500

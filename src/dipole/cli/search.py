@@ -32,7 +32,7 @@ def run(
     Example:
         dipole search my-index "how do I get my money back?" -k 5
         dipole search papers "graph transformers" --hybrid --tag cs.LG --after 2026-01-01 --json
-      dipole search papers --like 2101.00001
+        dipole search papers --like 2101.00001
     """
     from dipole.core.errors import UsageError
     from dipole.modality.text.load import load_encoder

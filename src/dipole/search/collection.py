@@ -138,9 +138,8 @@ class Collection:
 
         Whoever has one of them open goes on reading it: its data go with the first write after that. With 1, this one is given up too.
         """
-        if keep == 1:
-            self._cache["reader"].close()
-        return Collection(self.folder, compact(self.local, keep))
+        with self._cache["reader"].giving_up(keep == 1):
+            return Collection(self.folder, compact(self.local, keep))
 
     def history(self) -> list[Manifest]:
         """The commits that can be gone back to, oldest first; the last is what counts."""

@@ -168,7 +168,7 @@ def _date(value: Any) -> datetime.date | None:
         return None
     day, time = said[:10], said[10:]
     try:
-        if time[:1] not in ("", "T", "t", " "):
+        if time[:1] not in ("", "T", "t", " ", "Z", "+", "-"):
             raise ValueError
         return datetime.date.fromisoformat(day)
     except ValueError:

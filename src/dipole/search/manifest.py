@@ -140,7 +140,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def could_not_be_written(folder: Path, error: Exception) -> DataError:
     """What to say where Lance failed."""
-    remedy = "look at the room on the disk and the folder's rights; the collection is as it was before"
+    remedy = "look at the room on the disk and the folder's rights; the collection is as it was before (damaged? dipole index --rebuild)"
     return DataError("the collection could not be written", path=folder, value=str(error), remedy=remedy)
 
 

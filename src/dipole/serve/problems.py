@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,11 +11,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from dipole.core.errors import UnknownNameError
+from dipole.core.errors import DipoleError, UnknownNameError, UsageError
 from dipole.serve.api.asked import NotModifiedError
 from dipole.serve.guard.refusal import problem
 from dipole.serve.page.errors import error_page, wants_page
-from dipole.serve.shelf import NotReadyError
+from dipole.serve.shelf import NotReadyError, without_paths
+
+log = logging.getLogger("dipole.serve")
 
 
 def answer(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
@@ -49,6 +52,15 @@ def handle_problems(app: FastAPI) -> None:
     @app.exception_handler(NotModifiedError)
     def known(request: Request, error: NotModifiedError) -> Response:
         return Response(status_code=304, headers={"ETag": error.tag, "Cache-Control": "private, no-cache"})
+
+    @app.exception_handler(UsageError)
+    def wrong(request: Request, error: UsageError) -> Response:
+        return answer(request, 400, without_paths(str(error), request.app.state.settings.folder))
+
+    @app.exception_handler(DipoleError)
+    def failed(request: Request, error: DipoleError) -> Response:
+        log.error("%s failed", request.url.path, exc_info=error)
+        return answer(request, 500, "the server could not do this; its log says why")
 
     @app.exception_handler(NotReadyError)
     def not_ready(request: Request, error: NotReadyError) -> Response:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from dipole.serve.batched import Batched
 from dipole.serve.held import Held
 
 log = logging.getLogger("dipole.serve")
+_AGAIN = 30.0  # seconds until a commit that was refused is tried once more: a model is not loaded in vain every second
 _PATH = re.compile(r"(?<![\w.:/])/(?:[^/\s'\"]+/)+")
 
 
@@ -43,7 +45,7 @@ class Shelf:
         self._load = load
         self._held: dict[str, Held] = {}
         self._encoders: dict[str, Batched] = {}
-        self._tried: dict[str, manifest.Manifest] = {}
+        self._tried: dict[str, tuple[manifest.Manifest, float]] = {}  # name -> the commit last refused, and when it was tried
         self._ready, self._stop = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
         if not self._folders():
@@ -98,13 +100,14 @@ class Shelf:
                 newest = manifest.read(folder)
                 if name in now and newest == now[name].collection.manifest:
                     continue
-                if name in self.refused and newest == self._tried.get(name):  # a model is not loaded in vain every second
+                tried, at = self._tried.get(name, (None, 0.0))
+                if name in self.refused and newest == tried and time.monotonic() < at + _AGAIN:
                     refused[name] = self.refused[name]
                     continue
-                self._tried[name] = newest
+                self._tried[name] = newest, time.monotonic()
                 now[name] = self._opened(name, folder, now.get(name))
             except DipoleError as error:
-                refused[name] = f"{type(error).__name__.removesuffix('Error')}: {_without_paths(str(error), folder)}"
+                refused[name] = f"{type(error).__name__.removesuffix('Error')}: {without_paths(str(error), folder)}"
                 if self.refused.get(name) != refused[name]:
                     log.error("%s: a new commit is refused, the one before stays: %s", name, error)
             else:
@@ -178,10 +181,10 @@ class Shelf:
         return self._encoders[model]
 
 
-def _without_paths(text: str, folder: Path) -> str:
+def without_paths(text: str, folder: Path) -> str:
     """An error's text for people outside: no folder of this machine in it, only the last name of a path.
 
-    >>> _without_paths("collection 'c' was made by '/srv/ann/models/mine'; see https://a.example/b/c", Path("."))
+    >>> without_paths("collection 'c' was made by '/srv/ann/models/mine'; see https://a.example/b/c", Path("."))
     "collection 'c' was made by 'mine'; see https://a.example/b/c"
     """
     for path in (folder.resolve(), folder.absolute(), folder) if folder.name else ():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ _TAKEN = ("title", "abstract", "url", "doi", "keywords", "year", "month", "day",
 
 def read(path: Path) -> Found:
     """One document an entry; an entry that does not parse is refused, the others are read."""
+    parse = need("pybtex.database", "ingest", "BibTeX").parse_string
     text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     starts = [m.start() for m in re.finditer(r"^[ \t]*@\s*\w+\s*[{(]", text, re.MULTILINE)] + [len(text)]
     macros = ""
@@ -32,7 +34,7 @@ def read(path: Path) -> Found:
             yield Refused(f"{path}:{line}", "the entry's bytes are not UTF-8; convert the file: iconv -f latin1 -t utf-8")
             continue
         try:
-            found = _parsed(entry, macros)
+            found = _parsed(parse, entry, macros)
         except Exception as error:  # pybtex raises several kinds, none with a common root that it documents
             yield Refused(f"{path}:{line}", f"the entry is not valid BibTeX: {' '.join(str(error).split())}")
             continue
@@ -42,9 +44,8 @@ def read(path: Path) -> Found:
             yield _document(str(key), one, f"{path}:{line}")
 
 
-def _parsed(entry: str, macros: str) -> Any:
+def _parsed(parse: Callable[..., Any], entry: str, macros: str) -> Any:
     """The entries of a piece of a file. An abbreviation that nobody has defined, as of a journal, stands for itself."""
-    parse = need("pybtex.database", "ingest", "BibTeX").parse_string
     while True:
         try:
             return parse(macros + entry, "bibtex").entries

@@ -18,7 +18,7 @@ from dipole.search.sources.names import content_id
 from dipole.search.sources.refused import Found, Refused
 
 _TAG = re.compile(  # as HTML writes it; in "x<y and z>w" there is none
-    r"""<!--.*?-->|</?(?:[abipqsu]|[a-z][a-z0-9:]+)(?:\s+[a-z_:][\w:.-]*\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))*\s*/?>""",
+    r"""<!--(?:.*?-->|.*)|</?(?:[abipqsu]|[a-z][a-z0-9:]+)(?:\s+[a-z_:][\w:.-]*\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))*\s*/?>""",
     re.IGNORECASE | re.DOTALL,
 )
 _ARXIV = re.compile(r"arxiv\.org/abs/([^\s]+?)(v\d+)?$", re.IGNORECASE)

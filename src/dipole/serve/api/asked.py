@@ -40,9 +40,16 @@ def asked_collection(
     return found
 
 
+def votes_given(request: Request, held: Annotated[Held, Depends(asked_collection)]) -> Mapping[str, int]:
+    """Id -> votes given on the page, which count together with the collection's own. Read once a request: filter, counts and tag
+    speak of the same votes."""
+    desk = getattr(request.app.state, "desk", None)
+    found: Mapping[str, int] = {} if desk is None else desk.state.votes(held.name)
+    return found
+
+
 def asked_filter(
-    request: Request,
-    held: Annotated[Held, Depends(asked_collection)],
+    votes: Annotated[Mapping[str, int], Depends(votes_given)],
     after: Annotated[Day | None, Query(description="Only from this day on.")] = None,
     before: Annotated[Day | None, Query(description="Only up to this day.")] = None,
     tag: Annotated[list[Tag], Query(description="Only with all of these tags.", max_length=10)] = [],  # noqa: B006
@@ -53,11 +60,11 @@ def asked_filter(
     field: Annotated[list[Setting], Query(description="Only where the metadata has name=value.", max_length=10)] = [],  # noqa: B006
 ) -> Filter:
     """Which documents count."""
-    more = votes_given(request, held) if min_votes else {}
-    return Filter(after, before, tuple(tag), author, min_votes, parse_fields(field), more_votes=more)
+    return Filter(after, before, tuple(tag), author, min_votes, parse_fields(field), more_votes=votes if min_votes else {})
 
 
 Asked = Annotated[Held, Depends(asked_collection)]
+Votes = Annotated[Mapping[str, int], Depends(votes_given)]
 Where = Annotated[Filter, Depends(asked_filter)]
 
 
@@ -82,10 +89,3 @@ def unless_known(request: Request, response: Response, held: Held, votes: Mappin
         raise NotModifiedError(tag)
     response.headers["ETag"] = tag
     response.headers["Cache-Control"] = "private, no-cache"
-
-
-def votes_given(request: Request, held: Held) -> Mapping[str, int]:
-    """Id -> votes given on the page, which count together with the collection's own."""
-    desk = getattr(request.app.state, "desk", None)
-    found: Mapping[str, int] = {} if desk is None else desk.state.votes(held.name)
-    return found

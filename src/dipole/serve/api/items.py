@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
 from dipole.serve.api.answers import Item, Page
-from dipole.serve.api.asked import Asked, Where, unless_known, votes_given
+from dipole.serve.api.asked import Asked, Votes, Where, unless_known
 from dipole.serve.settings import Settings
 
 router = APIRouter(tags=["items"])
@@ -20,15 +20,15 @@ def items(
     response: Response,
     held: Asked,
     where: Where,
+    votes: Votes,
     order: Annotated[Order, Query(description="trending: votes / (age in days + 2)^1.5.")] = "newest",
     limit: Annotated[int, Query(ge=1, le=Settings.max_page)] = 20,
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> Page:
     """A part of the list, and the address of the next one."""
-    votes = dict(votes_given(request, held))
     unless_known(request, response, held, votes)
     total = held.collection.count(where)
-    found = held.collection.browse(order, limit, offset, where, more_votes=votes)
+    found = held.collection.browse(order, limit, offset, where, more_votes=dict(votes))
     more = offset + len(found) < total and found
     url = request.url.include_query_params(offset=offset + limit)
     return Page(
@@ -48,9 +48,9 @@ def item(
     response: Response,
     id: Annotated[str, Path(description="The id, with its slashes as they are.", max_length=Settings.max_query_chars)],
     held: Asked,
+    votes: Votes,
 ) -> Item:
     """Everything that is known of it."""
-    votes = votes_given(request, held)
     unless_known(request, response, held, votes)
     found = held.collection.get([id])
     if not found:

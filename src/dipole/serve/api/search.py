@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
 from dipole.search.documents import Hit
 from dipole.serve.api.answers import Found, Results
-from dipole.serve.api.asked import Asked, K, Where, unless_known, votes_given
+from dipole.serve.api.asked import Asked, K, Votes, Where, unless_known
 from dipole.serve.held import Held, How
 from dipole.serve.settings import Settings
 
@@ -23,11 +23,11 @@ def search(
     q: Annotated[str, Query(description="What to look for, in your own words.", min_length=1, max_length=Settings.max_query_chars)],
     held: Asked,
     where: Where,
+    votes: Votes,
     k: K = 10,
     how: Annotated[How, Query(description="By meaning, by words (BM25), or by both.")] = "meaning",
 ) -> Results:
     """Best first; fewer than k where fewer count. An empty collection answers an empty list, and a note that says so."""
-    votes = votes_given(request, held)
     unless_known(request, response, held, votes)
     return _results(held, held.search(q, k, where, how), votes)
 
@@ -39,10 +39,10 @@ def similar(
     id: Annotated[str, Path(description="The document's id, with its slashes as they are.", max_length=Settings.max_query_chars)],
     held: Asked,
     where: Where,
+    votes: Votes,
     k: K = 10,
 ) -> Results:
     """The nearest to the document's own vector, itself left out."""
-    votes = votes_given(request, held)
     unless_known(request, response, held, votes)
     hits = held.similar(id, k, where)
     if hits is None:
@@ -57,10 +57,11 @@ def similar_to(
     id: Annotated[str, Query(description="The document's id.", max_length=Settings.max_query_chars)],
     held: Asked,
     where: Where,
+    votes: Votes,
     k: K = 10,
 ) -> Results:
     """The same, for ids such as ``..`` that clients take for steps in an address."""
-    return similar(request, response, id, held, where, k)
+    return similar(request, response, id, held, where, votes, k)
 
 
 def _results(held: Held, hits: list[Hit], votes: Mapping[str, int]) -> Results:

@@ -70,8 +70,10 @@ class Key:
                 await refuse(scope, receive, send, 429, "too many wrong keys", Retry_After=str(math.ceil(wait)))
             else:
                 await refuse(scope, receive, send, 401, "the API key is wrong", WWW_Authenticate="Bearer")
-        elif scope["method"] in ("GET", "HEAD") and "text/html" in header(scope, b"accept"):
-            asked = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
+        elif "text/html" in header(scope, b"accept"):
+            asked = "/"  # what was sent is lost; where somebody only wanted to look they get
+            if scope["method"] in ("GET", "HEAD"):
+                asked = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
             await RedirectResponse(f"/login?next={quote(asked, safe='')}", 303, {"Cache-Control": "no-store"})(scope, receive, send)
         else:
             detail = "an API key is needed: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
