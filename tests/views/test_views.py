@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import normalize
 
-from dipole.core.errors import DataError
+from dipole.core.errors import DataError, DegenerateBatchError
 from dipole.core.pairs import Pairs
 from dipole.core.protocols import Batch, Views
 from dipole.core.relations import copies
@@ -222,3 +223,36 @@ def test_changes_are_differences_and_the_same_change_is_no_negative() -> None:
     given = {"queries": ideal + 2, "before": torch.full((4, 4), 2.0), "keys": ideal, "neutral": torch.zeros(4, 4)}
     found = InfoNCE(temperature=0.5)(views.pairs(given, {"keys.id": torch.arange(4)}, Dot()))
     torch.testing.assert_close(found, torch.full((4,), math.log(1 + 3 * math.exp(-2))))
+
+
+@pytest.mark.parametrize("nearly", [0.0, 2**-23])
+@pytest.mark.parametrize(("moved", "still"), [("queries", "before"), ("keys", "neutral")])
+def test_a_row_without_a_change_leaves_the_other_gradients_as_they_are(moved: str, still: str, nearly: float) -> None:
+    """All rows share the weights; the last row's difference, of no length or of one lost in rounding, is as good as a constant 0."""
+    torch.manual_seed(0)
+    sides = {side: torch.randn(6, 5) for side in ("queries", "before", "keys", "neutral")}
+    sides[moved][5] = sides[still][5]
+    weights = torch.randn(5, 5, requires_grad=True)
+    given = {side: vectors @ weights for side, vectors in sides.items()}
+    given[moved] = given[moved] * (1 + nearly * (torch.arange(6) == 5).float())[:, None]
+    pairs = Changes().pairs(given, {"keys.id": torch.arange(6)}, Dot())
+    gradient = torch.autograd.grad(InfoNCE(temperature=0.5)(pairs).sum(), weights, retain_graph=True)[0]
+    assert isinstance(pairs.queries, torch.Tensor) and isinstance(pairs.keys, torch.Tensor)
+    held = {
+        one: normalize((given[one] - given[two])[: 6 - (one == moved)], dim=1) for one, two in (("queries", "before"), ("keys", "neutral"))
+    }
+    held[moved] = torch.cat([held[moved], torch.zeros(1, 5)])
+    logits = held["queries"] @ held["keys"].T / 0.5
+    want = torch.autograd.grad((logits.logsumexp(1) - logits.diagonal()).sum(), weights)[0]
+    assert float(want.norm()) > 1
+    torch.testing.assert_close(gradient, want)
+    assert not bool((pairs.queries if moved == "queries" else pairs.keys)[5].any())
+
+
+def test_changes_of_a_batch_in_which_nothing_changed_are_refused_and_what_is_not_finite_stays_so() -> None:
+    sides = {side: torch.randn(2, 3) for side in ("queries", "before", "keys", "neutral")}
+    with pytest.raises(DegenerateBatchError, match="positive and neutral"):
+        Changes().pairs({**sides, "keys": sides["neutral"]}, {"keys.id": torch.arange(2)}, Dot())
+    for value in (math.nan, math.inf):
+        pairs = Changes().pairs({**sides, "queries": torch.full((2, 3), value)}, {"keys.id": torch.arange(2)}, Dot())
+        assert isinstance(pairs.queries, torch.Tensor) and bool(pairs.queries.isnan().all())
