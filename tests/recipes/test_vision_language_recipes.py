@@ -8,23 +8,14 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import normalize
 
-from dipole import Pairs
 from dipole.assembly.build import build
 from dipole.assembly.small import small
 from dipole.assembly.spec import load
-from dipole.core.encoded import Encoded
-from dipole.losses import InfoNCE
 from dipole.modality.image.augment import augmented
 from dipole.modality.image.encoders.conv import Conv
-from dipole.modality.image.encoders.region_vit import RegionViT
 from dipole.modality.image.rows.digits import NAMES, Digits
 from dipole.modality.image.views.captioned_views import Change
-from dipole.modality.toy.rows.scenes import COLORS, SHAPES, Scenes
-from dipole.pairwise.scores.scaled_cosine import ScaledCosine
-from dipole.regularizers import FineGrained
-from dipole.regularizers.fine_grained import grouping
 from dipole.train.recipe import Recipe
 from dipole.train.run import train
 
@@ -94,30 +85,46 @@ def test_batches_of_one_site_do_not_teach_to_tell_sites_apart(seed: int, tmp_pat
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_locked_image_tower_keeps_what_few_pairs_would_spoil(seed: int, tmp_path: Path) -> None:
-    """LiT: an image tower that has learned to classify a thousand digits, sixty other digits with captions, and ten prompts."""
+    """LiT: an image tower that has learned to classify a thousand digits, sixty other digits with captions, and ten prompts.
+
+    Locked, what the last step leaves counts. Trained on, the best of three learning rates and of every twenty steps counts, chosen by the
+    very digits it is measured on, so neither too many steps nor a wrong rate is what spoils it.
+    """
     pretrained = classifier(seed)
-
-    def accuracy(name: str, locked: bool, weights: dict[str, torch.Tensor] | None, learning_rate: float = 3e-3) -> float:
-        two = small(load("lit")).parts["encoder"][0]
-        momentum = [{"use": "momentum", "decay": 1.0, "sides": ["queries"]}] if locked else []
-        step = {"seed": seed, "save_steps": 0, "batch_size": 30, "num_train_epochs": 40, "max_steps": 80, "learning_rate": learning_rate}
-        recipe = build(small(load("lit")).changed({"rows": {"count": 60}, "encoder": [two, *momentum], "step": step}, "test"))
-        encoder: Any = recipe.encoder
-        for towers in [encoder.encoder, encoder.twin] if locked else [encoder]:
-            if weights is not None:
-                towers.image.load_state_dict(weights)
-        train(recipe, tmp_path / name, show=False)
-        if locked and weights is not None:  # bit for bit what it was
-            assert all(torch.equal(weights[key], now) for key, now in encoder.encoder.image.state_dict().items())
-        held = list(Digits(part="test"))
-        images = encoder.encode([row["anchor"] for row in held], side="queries")
-        found = (images @ encoder.encode([f"the digit {name}" for name in NAMES], side="keys").T).argmax(1)
-        return float((found == torch.tensor([row["label"] for row in held])).double().mean())
-
-    locked = accuracy("locked", True, pretrained)
-    unlocked = max(accuracy(f"unlocked {rate}", False, pretrained, rate) for rate in (1e-3, 3e-3))
+    locked = after_sixty_pairs(seed, tmp_path / "locked", 3e-3, pretrained, locked=True)[-1]
+    rates = {3e-4: 120, 1e-3: 80, 3e-3: 80}
+    unlocked = max(max(after_sixty_pairs(seed, tmp_path / str(rate), rate, pretrained, steps)) for rate, steps in rates.items())
     assert locked > 0.7 and locked > unlocked + 0.15, (locked, unlocked)
-    assert locked > accuracy("from nothing", False, None) + 0.15
+    assert locked > after_sixty_pairs(seed, tmp_path / "from nothing", 3e-3, None, locked=True)[-1] + 0.15
+
+
+def after_sixty_pairs(
+    seed: int, folder: Path, learning_rate: float, weights: dict[str, torch.Tensor] | None, steps: int = 80, locked: bool = False
+) -> list[float]:
+    """How many of the held-out digits ten prompts classify, after every twenty steps where it is not locked, and after the last."""
+    two = small(load("lit")).parts["encoder"][0]
+    momentum = [{"use": "momentum", "decay": 1.0, "sides": ["queries"]}] if locked else []
+    step = {"seed": seed, "save_steps": 0, "batch_size": 30, "num_train_epochs": 60, "max_steps": steps, "learning_rate": learning_rate}
+    recipe = build(small(load("lit")).changed({"rows": {"count": 60}, "encoder": [two, *momentum], "step": step}, "test"))
+    encoder: Any = recipe.encoder
+    for towers in [encoder.encoder, encoder.twin] if locked else [encoder]:
+        if weights is not None:
+            towers.image.load_state_dict(weights)
+    held, found = list(Digits(part="test")), []
+
+    def measure(done: int = 0, steps: int = 0) -> None:
+        if done % 20 == 0:
+            images = encoder.encode([row["anchor"] for row in held], side="queries")
+            said = (images @ encoder.encode([f"the digit {name}" for name in NAMES], side="keys").T).argmax(1)
+            found.append(float((said == torch.tensor([row["label"] for row in held])).double().mean()))
+
+    if not locked:
+        encoder.after_step = measure
+    train(recipe, folder, show=False)
+    measure()
+    if locked and weights is not None:  # bit for bit what it was
+        assert all(torch.equal(weights[key], now) for key, now in encoder.encoder.image.state_dict().items())
+    return found
 
 
 def classifier(seed: int) -> dict[str, torch.Tensor]:
@@ -160,48 +167,3 @@ def test_local_pairs_make_towers_robust_though_their_heads_are_thrown_away(tmp_p
         gains.append([local - plain for local, plain in zip(*right, strict=True)])
     assert min(gain for _, gain in gains) > 0.02 and sum(gain for _, gain in gains) / 3 > 0.05, gains
     assert sum(clean for clean, _ in gains) / 3 > -0.04, gains  # and images as they are lose little, if anything
-
-
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_words_see_the_patch_they_name(seed: int) -> None:
-    """SPARC: captions of two coloured shapes, of which nobody says where they are; chance is 1/16."""
-    fine, coarse = (seen_by_words(seed, weight) for weight in (1.0, 0.0))
-    assert fine > coarse + 0.05 and fine > 0.15, (fine, coarse)
-
-
-def seen_by_words(seed: int, weight: float) -> float:
-    """The share of its shape's patch in what a word of a held-out caption sees; 250 steps with ``weight`` of the fine-grained term."""
-    places = {word: place for place, word in enumerate([*COLORS, *SHAPES])}
-
-    def read(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        rows = list(Scenes(count=count, seed=seed))
-        said = [[places[word] for word in row["positive"].split() if word in places] for row in rows]
-        return torch.stack([row["anchor"] for row in rows]).float() / 255, torch.tensor(said), torch.tensor([row["cells"] for row in rows])
-
-    torch.manual_seed(seed)
-    tower, words = RegionViT(dimension=32, size=16, patch=4, width=32, depth=1, heads=2, crop=1.0), nn.Embedding(10, 32)
-    heads, score, term = nn.ModuleList([nn.Linear(32, 32), nn.Linear(32, 32)]), ScaledCosine(), FineGrained(temperature=0.07)
-    step = torch.optim.Adam([p for module in (tower, words, heads, score, term) for p in module.parameters()], lr=3e-3)
-
-    def sides(pixels: torch.Tensor, said: torch.Tensor) -> dict[str, Encoded]:
-        tokens = {"queries": tower({"pixels": pixels}).tokens, "keys": words(said)}
-        return {
-            side: Encoded(normalize(head(x.mean(1)), dim=1), x, torch.ones(x.shape[:2], dtype=torch.bool))
-            for head, (side, x) in zip(heads, tokens.items(), strict=True)
-        }
-
-    pixels, said, _ = read(2048, 0)
-    for _ in range(250):
-        some = torch.randint(len(said), (64,))
-        both = sides(pixels[some], said[some])
-        whole = InfoNCE(temperature=1.0, two_sided=True)(Pairs.aligned(both["queries"].pooled, both["keys"].pooled, score=score)).mean()
-        step.zero_grad()
-        (0.5 * whole + weight * term.over_encoded(both)).backward()
-        step.step()
-    pixels, said, cells = read(256, 1)
-    with torch.no_grad():
-        both = sides(pixels, said)
-        patches, named = both["queries"], both["keys"]
-        assert patches.tokens is not None and patches.mask is not None and named.tokens is not None
-        shares = grouping(named.tokens, patches.tokens, patches.mask)
-        return float(shares.gather(2, cells.repeat_interleave(2, 1)[..., None]).mean())
