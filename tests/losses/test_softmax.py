@@ -403,6 +403,17 @@ def test_a_student_that_is_its_teacher_learns_nothing_more_from_it():
         Distilled()(Pairs.aligned(q, k))
 
 
+def test_the_teachers_share_rises_from_nothing_over_the_ramp():
+    pairs = taught(*sides(), *sides(seed=1))
+    loss = Distilled(temperature=0.2, share=0.4, ramp=4)
+    for share in (0.0, 0.1, 0.2, 0.3, 0.4, 0.4):
+        torch.testing.assert_close(loss(pairs), Distilled(temperature=0.2, share=share)(pairs))
+        loss(pairs)  # comparing is no step
+        loss.after_step()
+    with pytest.raises(ParameterError, match="ramp must be a whole number of at least 0"):
+        Distilled(ramp=1.5)
+
+
 @pytest.mark.parametrize("loss", [DCLW, FourBlock, HNNCE, Debiased, FocalInfoNCE, AdditiveMargin, AngularMargin, MACL, CWCL, Distilled])
 def test_a_single_key_and_a_temperature_of_zero_are_refused(loss):
     with pytest.raises(DegenerateBatchError, match="at least one negative"):

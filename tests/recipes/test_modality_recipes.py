@@ -128,14 +128,15 @@ def structured(seed: int, strength: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_momentum_teacher_helps_where_captions_are_wrong(seed: int) -> None:
-    """ALBEF's distillation with queues: three hundred digits, four in ten named wrongly, and enough epochs to learn them by heart."""
+def test_a_momentum_teacher_slows_the_learning_of_wrong_captions_by_heart(seed: int) -> None:
+    """Queues and a twin's answer, three hundred digits, four in ten named wrongly, sixty epochs. Stopped at its best, the run without a
+    teacher is as good: this shows what the parts do together, and no gain (see the recipe's deviations)."""
     taught, alone = (distilled_digits(seed, share) for share in (0.8, 0.0))
     assert taught > alone + 0.05, (taught, alone)
 
 
 def distilled_digits(seed: int, share: float) -> float:
-    """Accuracy of ten words on held-out digits; the teacher's share rises from 0 over 50 of 300 steps."""
+    """Accuracy of ten words on held-out digits after 300 steps; the teacher's share rises from 0 over the first 50."""
     torch.manual_seed(seed)
     rows = list(Digits(count=300))
     x, told = digits("train")[:300].flatten(1), torch.tensor([row["label"] for row in rows])
@@ -144,12 +145,11 @@ def distilled_digits(seed: int, share: float) -> float:
     live = nn.ModuleList([nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 32)), nn.Embedding(10, 32)])
     twin, score = copy.deepcopy(live).requires_grad_(False), ScaledCosine()
     step = torch.optim.AdamW([*live.parameters(), *score.parameters()], lr=3e-3, weight_decay=0.02)
-    queues = [torch.zeros(0, 32), torch.zeros(0, 32)]
-    for done in range(300):
+    queues, loss = [torch.zeros(0, 32), torch.zeros(0, 32)], Distilled(temperature=1.0, teacher_temperature=1.0, share=share, ramp=50)
+    for _ in range(300):
         some = torch.randint(0, 300, (64,))
         own, still = ([normalize(tower(v[some]), dim=1) for tower, v in zip(towers, (x, told), strict=True)] for towers in (live, twin))
         keys = [torch.cat([new, queue]) for new, queue in zip(still, queues, strict=True)]
-        loss = Distilled(temperature=1.0, teacher_temperature=1.0, share=share * min(1.0, done / 50))
         values = []
         for asks, answers in ((0, 1), (1, 0)):
             pairs = Pairs.aligned(own[asks], keys[answers], score=score)
@@ -158,6 +158,7 @@ def distilled_digits(seed: int, share: float) -> float:
         step.zero_grad()
         torch.stack(values).sum().backward()
         step.step()
+        loss.after_step()
         for mine, its in zip(twin.parameters(), live.parameters(), strict=True):
             mine.lerp_(its.detach(), 0.02)
         queues = [key[:256] for key in keys]

@@ -123,11 +123,25 @@ def test_a_share_of_what_masked_words_should_be_is_the_twins_answer() -> None:
         fusion.over_encoded(sides)
 
 
+def test_the_twins_share_rises_from_nothing_over_the_ramp() -> None:
+    targets = torch.zeros(4, 5, dtype=torch.int64)
+    targets[0, 3], targets[2, 1] = 4, 9
+    masked = replace(side(4, 5, 3, [5, 2, 4, 1]), meta={"targets": targets})
+    slow = {"queries_twin": side(4, 3, 5, [3, 3, 2, 3]), "masked_twin": side(4, 5, 6, [5, 2, 4, 1])}
+    sides = {"queries": IMAGE, "keys": TEXT, "masked": masked, **slow}
+    none, whole, rising = term(words=9), term(words=9, share=0.4), term(words=9, share=0.4, ramp=4)
+    for part in (0.0, 0.25, 0.5, 0.75, 1.0, 1.0):
+        low, high, got = (fusion.over_encoded(sides) for fusion in (none, whole, rising))
+        torch.testing.assert_close(got, (1 - part) * low + part * high)
+        rising.after_step()
+
+
 def test_training_with_twins_goes_on_where_it_stopped() -> None:
     spec = small(load("albef", "words"))
     recipe = build(spec.changed({"step": {"batch_size": 12, "micro_batch_size": 5}}, "test"))
     encoder: Any = recipe.encoder
     assert set(objective_of(recipe).asks) == {"queries_twin", "keys_twin", "masked_twin"}
+    assert all(rising.ramp > 6 for rising in recipe.losses)  # type: ignore[union-attr]  # the teacher's share rises throughout
     (finding,) = check(recipe, rows=12, steps=6, only=["resumed = unbroken"]).findings
     assert finding.passed and finding.difference == 0
     objective = objective_of(recipe)

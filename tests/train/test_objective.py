@@ -14,7 +14,7 @@ from dipole.core.pairs import Pairs
 from dipole.core.protocols import Batch, Row
 from dipole.core.scores import Score
 from dipole.core.vectors import Vectors
-from dipole.losses import InfoNCE
+from dipole.losses import Distilled, InfoNCE, KeysAsk
 from dipole.pairwise.scores.scaled_cosine import ScaledCosine
 from dipole.train.objective import Objective
 from dipole.train.step import Step, backward
@@ -128,3 +128,15 @@ def test_a_term_over_embeddings_sees_the_labels_of_its_sides() -> None:
     done = backward(encoder, encoder, objective, objective.views(rows), 2)
     own = encoder(encoder.prepare([row["anchor"] for row in rows[1::2]])).pooled.mean(0).square().sum()
     assert float(done.loss) == pytest.approx(3 * float(own.detach()), rel=1e-5)
+
+
+def test_a_loss_inside_another_learns_of_each_step_once() -> None:
+    """A teacher's share that rises, in the other direction too."""
+    plain, inner = Distilled(ramp=8), Distilled(ramp=8)
+    objective = Objective(Aligned(), ScaledCosine(), [plain, KeysAsk(inner), InfoNCE()])
+    for _ in range(3):
+        objective.after_step()
+    assert plain.rising.height == inner.rising.height == 3 / 8
+    again = Objective(Aligned(), ScaledCosine(), [Distilled(ramp=8), KeysAsk(Distilled(ramp=8)), InfoNCE()])
+    again.load_state_dict(objective.state_dict())
+    assert [loss.rising.height for loss in again.modules() if isinstance(loss, Distilled)] == [3 / 8, 3 / 8]

@@ -89,7 +89,10 @@ class Negatives(Protocol):
 
 
 class PairLoss(Protocol):
-    """An objective over pairs: one value per query, in nats unless its text says otherwise."""
+    """An objective over pairs: one value per query, in nats unless its text says otherwise.
+
+    ``after_step()``, where the part or one inside it has it, runs once a step, after the optimizer's.
+    """
 
     def __call__(self, pairs: Pairs) -> torch.Tensor: ...
 

@@ -32,6 +32,7 @@ from dipole.core.encoded import Encoded
 from dipole.core.errors import DataError, DegenerateBatchError, ParameterError
 from dipole.core.following import follow, twin_of
 from dipole.core.part import at_least, between, choice, part, positive
+from dipole.core.ramp import Ramp
 from dipole.core.vectors import wide
 from dipole.regularizers.sides import tokens_of
 
@@ -50,6 +51,7 @@ class Fusion(nn.Module):
     image: str = choice(("queries", "keys"), "queries", "the side of the images; the other one has the texts")
     share: float = between(0.0, 1.0, 0.0, "alpha: of the twins' answer in what masked words should be; above 0 needs the encoder momentum")
     decay: float = between(0.0, 1.0, 0.995, "share of f's twin that stays, each step")
+    ramp: int = at_least(0, 0, "steps over which the twins' share rises from 0 to alpha; 0: alpha from the start")
 
     reads = ("tokens", "mask")
 
@@ -68,7 +70,7 @@ class Fusion(nn.Module):
         self.belongs = nn.Linear(d, 1)
         self.names = nn.Linear(d, self.words) if self.words else None
         self.twin = twin_of(self._live()) if self.share and self.names is not None else None
-        self.chance = Chance()
+        self.chance, self.rising = Chance(), Ramp(self.ramp)
 
     @property
     def asks(self) -> Mapping[str, str]:
@@ -76,7 +78,8 @@ class Fusion(nn.Module):
         return {} if self.twin is None else {f"{side}_twin": side for side in (self.image, "masked")}
 
     def after_step(self) -> None:
-        """Let the twin follow."""
+        """Let the twin follow, and its share rise."""
+        self.rising.advance()
         if self.twin is not None:
             follow(self.twin, self._live(), self.decay)
 
@@ -135,7 +138,8 @@ class Fusion(nn.Module):
         with torch.no_grad():
             slow_text, slow_image = (tokens_of(sides, f"{name}_twin", "Fusion") for name in ("masked", self.image))
             soft = self.twin[1](self._read(slow_text, slow_image, self.twin[0])[asked]).softmax(1)
-        return (1 - self.share) * cross_entropy(logits, words) + self.share * cross_entropy(logits, soft)
+        share = self.share * self.rising.height
+        return (1 - share) * cross_entropy(logits, words) + share * cross_entropy(logits, soft)
 
     def _live(self) -> nn.ModuleList:
         """What the twin is a copy of."""

@@ -143,7 +143,8 @@ class Objective(nn.Module):
     def after_step(self) -> None:
         """Let the negatives take in what the last forward compared, and losses what they follow: once a step, after the optimizer's."""
         for loss in self.losses:
-            getattr(loss, "after_step", lambda: None)()
+            for part in loss.modules() if isinstance(loss, nn.Module) else [loss]:  # one inside another too
+                getattr(part, "after_step", lambda: None)()
         if self._compared is not None:
             for more in self.negatives:
                 more.update(*self._compared)
