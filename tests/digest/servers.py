@@ -31,13 +31,19 @@ OLD = [Document(f"old-{i}", f"nothing in particular {i}", title=f"Old {i}") for 
 
 @dataclass
 class Inbox:
-    """What the server took; ``answers`` are given first, one a recipient or body, before it accepts: "RCPT 450 ...", "DATA 550 ..."."""
+    """What the server took; ``answers`` are given first, one a sender, recipient or body, before it accepts: "RCPT 450 ..."."""
 
     taken: list[tuple[str, EmailMessage]] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     raw: list[bytes] = field(default_factory=list)
     tls: list[bool] = field(default_factory=list)
     accepted: Callable[[], None] = lambda: None
+
+    async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
+        if self.answers and self.answers[0].startswith("MAIL "):
+            return self.answers.pop(0).removeprefix("MAIL ")
+        envelope.mail_from = address
+        return "250 OK"
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
         if self.answers and self.answers[0].startswith("RCPT "):

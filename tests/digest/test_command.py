@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import json
+import re
 import sqlite3
 from collections.abc import Callable
 from email.message import EmailMessage
@@ -19,6 +20,7 @@ from dipole.digest import spool, store
 from dipole.digest.office import Office
 from dipole.digest.postman import Postman
 from dipole.digest.smtp import Mailer
+from dipole.digest.spool import Round
 from dipole.search.collection import Collection
 from tests.digest.servers import Running, Topics, about
 from tests.digest.test_run import ids
@@ -162,6 +164,38 @@ def test_a_folder_that_is_no_collection(tmp_path: Path, capsys: pytest.CaptureFi
     assert "dipole index" in capsys.readouterr().err and not (tmp_path / "none").exists() and not (tmp_path / "out").exists()
 
 
+@pytest.fixture
+def three(folder: Path) -> Path:
+    """A folder of collections, the first of which is damaged."""
+    for name in "abc":
+        Collection.create(folder.parent / "all" / name, about("cats", 0, 20), Topics())
+    (folder.parent / "all" / "a" / "collection.json").write_text("{")
+    return folder.parent / "all"
+
+
+def test_the_first_collection_is_the_first_even_where_it_is_damaged(
+    three: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, confirmed = str(three), ["--subscribe", "ada@example.org", "--confirmed"]
+    for words in (confirmed, [*confirmed, "--collection", "a"], ["--dry-run", str(tmp_path / "out")]):
+        assert main(["digest", name, *words]) == 1 and "collection 'a' cannot be read: " in capsys.readouterr().err
+    assert main(["digest", name, "--list"]) == 0 and capsys.readouterr().out == ""
+    assert main(["digest", name, *confirmed, "--collection", "d"]) == 2 and "known: a, b, c" in capsys.readouterr().err
+    assert main(["digest", name, *confirmed, "--collection", "b"]) == 0
+    assert main(["digest", name, "--list"]) == 0 and "active  b: trending" in capsys.readouterr().out
+    assert main(["digest", name, "--dry-run", str(tmp_path / "out"), "--collection", "c"]) == 0
+    [written] = (tmp_path / "out").iterdir()
+    assert "&collection=c" in read(written).get_body(("plain",)).get_content()
+
+
+def test_a_mail_server_that_is_down_is_told_to_whoever_subscribes_somebody(mailed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = mailed / "state" / "mail.toml"
+    path.write_text(re.sub(r"port = \d+", f"port = {free_port()}", path.read_text()) + "\nretries = 0")
+    assert main(["digest", str(mailed), "--subscribe", "ada@example.org"]) == 1
+    said = capsys.readouterr()
+    assert "0 confirmations sent, 1 wait" in said.out and "the mail server takes no mail" in said.err
+
+
 # -- confirmations -------------------------------------------------------------------------------------------------------
 
 
@@ -170,10 +204,10 @@ def test_a_confirmation_that_was_put_off_comes_later_and_once(mailed: Path, mail
     office.desk.ask("ada@example.org", "cats")
     office.desk.ask("eve@example.org", "cats")
     mail_server.inbox.answers = ["RCPT 450 later", "RCPT 550 nobody"]
-    assert office.flush() == (0, 1)
-    assert office.flush() == (0, 1)  # not due yet
+    assert office.flush() == Round(0, 1)
+    assert office.flush() == Round(0, 1)  # not due yet
     monkeypatch.setattr(store, "now", lambda now=store.now: now() + 61)
-    assert office.flush() == (1, 0) and office.flush() == (0, 0)
+    assert office.flush() == Round(1, 0) and office.flush() == Round(0, 0)
     assert [to for to, _ in mail_server.inbox.taken] == ["ada@example.org"]
 
 
@@ -181,7 +215,7 @@ def test_of_two_flushes_at_once_one_sends(mailed: Path, mail_server: Running) ->
     office = Office.open(mailed)
     office.desk.ask("ada@example.org")
     mail_server.inbox.accepted = lambda: office.flush() and None  # while the mail is in hand
-    assert office.flush() == (1, 0) and len(mail_server.inbox.taken) == 1
+    assert office.flush() == Round(1, 0) and len(mail_server.inbox.taken) == 1
 
 
 @pytest.mark.parametrize("step", ["nothing left", "body left"])
@@ -200,7 +234,7 @@ def test_a_confirmation_that_a_process_died_over(step: str, mailed: Path, mail_s
 
     with pytest.raises(Killed):
         spool.flush(office.store, office.settings, office.links, cast(Mailer, Dying()))
-    assert office.flush() == ((1, 0) if step == "nothing left" else (0, 0))
+    assert office.flush() == Round(int(step == "nothing left"), 0)
 
 
 def test_a_server_that_is_down_for_long_costs_no_confirmation(mailed: Path, mail_server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,9 +245,10 @@ def test_a_server_that_is_down_for_long_costs_no_confirmation(mailed: Path, mail
     office.desk.ask("ada@example.org")
     for hour in range(24):
         monkeypatch.setattr(store, "now", lambda hour=hour: now() + 3600 * hour)
-        assert office.flush() == (0, 1)
+        done = office.flush()
+        assert (done.sent, done.waiting) == (0, 1) and done.trouble.startswith("the mail server takes no mail (")
     path.write_text(said)
-    assert Office.open(mailed).flush() == (1, 0)
+    assert Office.open(mailed).flush() == Round(1, 0)
 
 
 def test_the_postman_outlives_a_fault(mailed: Path, mail_server: Running, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
@@ -229,6 +264,17 @@ def test_the_postman_outlives_a_fault(mailed: Path, mail_server: Running, monkey
         thread.join(30)
     assert len(mail_server.inbox.taken) == 1 and "out of something" in caplog.text
     postman.close()
+
+
+def test_what_left_before_a_fault_is_counted(mailed: Path, mail_server: Running) -> None:
+    office = Office.open(mailed)
+    for name in "abc":
+        office.desk.ask(f"{name}@example.org")
+    left = iter((lambda: None, lambda: mail_server.inbox.answers.append("MAIL 550 no more of you")))
+    mail_server.inbox.accepted = lambda: next(left)()
+    postman = Postman(office)
+    assert postman._round() and (postman.sent, postman.failures) == (2, 1)
+    assert len(mail_server.inbox.taken) == 2 and len(spool.waiting(office.store)) == 1
 
 
 def test_who_is_subscribed_already_is_told_so(mailed: Path, mail_server: Running) -> None:

@@ -71,10 +71,25 @@ def test_what_cannot_be_seen_goes_and_what_spells_a_word_stays() -> None:
 
 def test_strangers_cannot_have_their_links_mailed() -> None:
     """The mail that asks for confirmation goes to any address that anybody types."""
-    for query in ("you won, see https://evil.example/x", "WWW.evil.example has it", "x://y"):
-        with pytest.raises(AddressError, match="leave out the web address"):
+    plain = ("you won, see https://evil.example/x", "WWW.evil.example has it", "x://y")
+    bare = (
+        "log in at evil.example/login",
+        "evil.example:8080/x",
+        "xn--evl-kja.example/",
+        "evil.example./x",
+        "evil\uff0eexample\uff0fx",
+        "böse.例え/x",
+    )
+    mail = ("mailto:a@evil.com", "write to a@evil.com", "<a.b@evil.co.uk>", "MAILTO:eve", "a\uff20evil.com")
+    for query in plain + bare + mail:
+        with pytest.raises(AddressError, match="leave out web and e-mail addresses"):
             cleaned(query)
-    assert cleaned("node.js and recall@10, e.g. of www servers") == "node.js and recall@10, e.g. of www servers"
+    for query in (
+        "node.js and recall@10, e.g. of www servers",
+        "v2.0, e.g. and/or i.e./viz. a rating of 3.5/4 or 1.0/2.0",
+        "mAP@0.5, hits@k. TCP/IP in the U.S./EU, Ph.D./MSc, km/h etc.",
+    ):
+        assert cleaned(query) == query
 
 
 def test_one_click_is_offered_where_it_can_work() -> None:

@@ -16,14 +16,15 @@ from typing import Any
 
 import pytest
 
-from dipole.core.errors import UsageError
+from dipole.core.errors import DataError, UsageError
 from dipole.digest import arrivals, ledger
 from dipole.digest.ledger import BusyError
 from dipole.digest.links import Links
-from dipole.digest.run import Report, Source, run
+from dipole.digest.run import Report, run
 from dipole.digest.settings import MailSettings
 from dipole.digest.signup import Signup
 from dipole.digest.smtp import Mailer, TransportError
+from dipole.digest.source import Source
 from dipole.digest.store import ACTIVE, SUSPENDED, Store
 from dipole.search.collection import Collection
 from dipole.search.documents import Document
@@ -317,6 +318,7 @@ CHILD = """
     from dipole.digest import ledger, run, smtp
     from dipole.digest.links import Links
     from dipole.digest.settings import MailSettings
+    from dipole.digest.source import Source
     from dipole.digest.store import Store
     from tests.digest.servers import load
 
@@ -338,7 +340,7 @@ CHILD = """
      "after the outcome": lambda: after(ledger, "ended"),
      "nowhere": lambda: None}[step]()
     known = MailSettings("Papers <papers@example.org>", "https://papers.example.org", "127.0.0.1", port, "none").checked()
-    source = run.Source.open(folder, load)
+    source = Source.open(folder, load)
     run.run(Store(folder / "state"), source, Links(b"0123456789abcdef0123456789abcdef", known.base_url), known, datetime.date(2026, 11, 23))
 """
 
@@ -439,7 +441,7 @@ def test_what_comes_from_outside_stays_text(break_in: str, desk: Desk, mail_serv
     evil = "cats <script>alert(1)</script>\r\nBcc: eve@example.org\r\n\r\n\"'><img src=x onerror=y> \u202e大 😀 cats"
     fields: dict[str, Any] = {"title": "On cats", "text": "about cats", "id": "cats-0"}
     if break_in == "query":
-        desk.subscribe("ada@example.org", evil)
+        desk.subscribe("ada@example.org", evil.replace("eve@example.org", "eve"))
     else:
         desk.subscribe("ada@example.org", "cats")
         fields[break_in] = {"authors": (evil,), "url": "javascript:alert('cats')"}.get(break_in, evil)
@@ -499,10 +501,104 @@ def test_a_collection_that_cannot_be_read_keeps_nobody_elses_mail(tmp_path: Path
 
     report = run(desk.store, Source.open(folder, not_installed), desk.links, desk.settings, MONDAY)
     assert [to for to, _ in mail_server.inbox.taken] == ["one@example.org"] and (report.sent, report.failed) == (1, True)
-    assert [said.partition(" cannot be read")[0] for said in sorted(report.problems)] == [
-        f"collection '{name}'" for name in ("damaged", "lost", "model")
-    ]
-    assert all(said.endswith("its subscribers wait") for said in report.problems)
+    damaged, lost, model = sorted(report.problems)
+    for name, problem in (("damaged", damaged), ("lost", lost)):
+        assert problem.startswith(f"collection '{name}' cannot be read: ") and problem.endswith("; its subscribers wait")
+    assert model == "the model of collection 'model' cannot be used: pip install 'dipole[text]'; its subscribers to queries wait"
+
+
+@pytest.mark.parametrize("barred", ["manifest", "folder"])
+def test_a_collection_that_may_not_be_read_keeps_nobody_elses_mail(
+    barred: str, tmp_path: Path, mail_server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where ``dipole ingest`` ran as another user. The tests may run as root, who may read all, so the system's answer is made up."""
+    desk = Desk(tmp_path / "all" / "one", mail_server.port)
+    desk.folder, desk.store = tmp_path / "all", Store(tmp_path / "all" / "state")
+    Collection.create(desk.folder / "closed", OLD, Topics())
+    for name in ("closed", "one"):
+        Signup(desk.store, desk.links).admit(f"{name}@example.org", "cats", "daily", name, lambda name: 0)
+    for method in ("stat", "read_text") if barred == "folder" else ("read_text",):
+        real = getattr(Path, method)
+
+        def refused(path: Path, *given: Any, real: Any = real, **more: Any) -> Any:
+            if path == desk.folder / "closed" / "collection.json":
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path, *given, **more)
+
+        monkeypatch.setattr(Path, method, refused)
+    report = desk.run()
+    assert [to for to, _ in mail_server.inbox.taken] == ["one@example.org"] and report.failed
+    [problem] = report.problems
+    assert problem.startswith("collection 'closed' cannot be read: ") and "Permission denied" in problem
+
+
+def test_votes_that_cannot_be_read_keep_only_those_waiting_who_need_them(
+    desk: Desk, mail_server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.subscribe("trending@example.org")
+    desk.subscribe("query@example.org", "cats")
+    desk.add(about("cats", 0, 1))
+
+    def damaged(name: str) -> dict[str, int]:
+        raise DataError("the votes cannot be used", path="page.sqlite")
+
+    report = run(desk.store, Source.open(desk.folder, load, damaged), desk.links, desk.settings, MONDAY)
+    assert [to for to, _ in mail_server.inbox.taken] == ["query@example.org"] and report.failed
+    [problem] = report.problems
+    assert problem == (
+        "the votes for the collection cannot be used: page.sqlite: the votes cannot be used; its subscribers to trending wait"
+    )
+
+
+def test_a_model_that_cannot_be_loaded_keeps_only_those_waiting_who_need_it(desk: Desk, mail_server: Running) -> None:
+    desk.subscribe("query@example.org", "cats")
+    desk.subscribe("trending@example.org")
+    desk.add(about("cats", 0, 1))
+
+    def not_installed(name: str) -> Topics:
+        raise UsageError("pip install 'dipole[text]'")
+
+    report = run(desk.store, Source.open(desk.folder, not_installed), desk.links, desk.settings, MONDAY)
+    assert [to for to, _ in mail_server.inbox.taken] == ["trending@example.org"] and report.failed
+    assert report.problems == ["the model of the collection cannot be used: pip install 'dipole[text]'; its subscribers to queries wait"]
+
+
+def test_a_damaged_ledger_is_not_said_to_be_a_damaged_collection(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.subscribe("ada@example.org")
+
+    def damaged(store: Store, subscription: str) -> set[str]:
+        raise DataError("the digests cannot be used", path=store.path)
+
+    monkeypatch.setattr(ledger, "told", damaged)
+    with pytest.raises(DataError, match="the digests cannot be used"):
+        desk.run()
+
+
+def test_trouble_that_arises_when_mails_are_tried_again_is_told(desk: Desk) -> None:
+    """The first round put them off; in the second the server takes three bodies and says nothing, so nobody is put off any more."""
+    for name in "abc":
+        desk.subscribe(f"{name}@example.org", "cats")
+    desk.add(about("cats", 0, 1))
+    with Curt("RCPT", "450 later", hang_up=False) as server:
+        desk.settings = replace(desk.settings, port=server.port)
+
+        def silent(seconds: float) -> None:
+            server.step, server.reply, server.hang_up = "BODY", "", True
+
+        with Mailer(desk.settings, silent) as mailer:
+            report = desk.run(mailer=mailer)
+    assert (report.unknown, report.deferred, report.failed) == (3, 0, True)
+    [problem] = report.problems
+    assert problem.startswith("the mail server left 3 mails in a row without an answer")
+
+
+def test_confirmations_that_the_server_does_not_take_are_told(desk: Desk) -> None:
+    Signup(desk.store, desk.links).ask("ada@example.org")
+    desk.settings = replace(desk.settings, port=free_port(), retries=0)
+    report = desk.run()
+    assert (report.confirmations_sent, report.confirmations_waiting, report.failed) == (0, 1, True)
+    [problem] = report.problems
+    assert problem.startswith("the mail server takes no mail (") and problem.endswith("; confirmations wait for the next run")
 
 
 def test_upkeep_of_the_collection_leaves_subscribers_alone(desk: Desk, mail_server: Running) -> None:

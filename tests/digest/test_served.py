@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +19,8 @@ from dipole.digest.signup import A_CLIENT
 from dipole.digest.store import ACTIVE
 from dipole.search.collection import Collection
 from tests.browser import Browser
-from tests.digest.servers import OLD, Running, Topics, about
+from tests.digest.servers import OLD, Inbox, Running, Topics, about, start
+from tests.ports import free_port
 from tests.serve.site import served
 
 pytest.importorskip("lancedb")
@@ -186,19 +187,43 @@ def test_forms_of_other_sites_robots_and_floods_come_to_nothing(site: Site) -> N
     assert codes == [200] * (A_CLIENT - 1) + [429] * 3
 
 
-def test_what_the_server_does_with_mail_is_counted(site: Site) -> None:
-    def figures() -> list[float]:
-        text = site.client.get("/metrics").text
-        names = ("confirmations_sent_total", "confirmation_failures_total", "confirmations_waiting", 'subscriptions{state="pending"}')
-        return [float(re.search(rf"^dipole_{re.escape(name)} (\S+)$", text, re.MULTILINE)[1]) for name in names]
+def figures(site: Site) -> list[float]:
+    """Confirmations sent, rounds that failed, confirmations that wait, and subscriptions that are pending, as /metrics has them."""
+    text = site.client.get("/metrics").text
+    names = ("confirmations_sent_total", "confirmation_failures_total", "confirmations_waiting", 'subscriptions{state="pending"}')
+    return [float(re.search(rf"^dipole_{re.escape(name)} (\S+)$", text, re.MULTILINE)[1]) for name in names]
 
-    assert figures() == [0, 0, 0, 0]
+
+def until(site: Site, right: Callable[[list[float]], bool]) -> None:
+    end = time.monotonic() + 20
+    while not right(figures(site)):
+        assert time.monotonic() < end, figures(site)
+        time.sleep(0.05)
+
+
+def test_what_the_server_does_with_mail_is_counted(site: Site) -> None:
+    assert figures(site) == [0, 0, 0, 0]
     site.subscribe("ada@example.org")
     site.mails(1)
-    end = time.monotonic() + 20
-    while figures() != [1, 0, 0, 1]:
-        assert time.monotonic() < end, figures()
-        time.sleep(0.05)
+    until(site, lambda now: now == [1, 0, 0, 1])
+
+
+def test_a_mail_server_that_is_down_is_counted_until_it_is_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port, lines = free_port(), ['from = "papers@example.org"', f'base_url = "{SITE}"', "[smtp]", 'host = "127.0.0.1"']
+    (folder / "state").mkdir()
+    (folder / "state" / "mail.toml").write_text("\n".join([*lines, f"port = {port}", 'security = "none"', "retries = 0"]))
+    monkeypatch.setattr("dipole.digest.postman._AGAIN", 0.05)
+    down = Running(Inbox(), port, lambda: None)
+    with served(folder, Topics(), base_url=SITE) as address, Site(folder, address, down) as site:
+        site.subscribe("ada@example.org")
+        until(site, lambda now: now[1] >= 2)
+        assert [figures(site)[place] for place in (0, 2, 3)] == [0, 1, 1]
+        running = start(down.inbox, port)
+        until(site, lambda now: [now[0], now[2], now[3]] == [1, 0, 1])
+        failures = figures(site)[1]
+        time.sleep(0.3)
+        assert figures(site)[1] == failures and len(down.inbox.taken) == 1
+        running.stop()
 
 
 @pytest.mark.parametrize("path", ["/confirm/", "/unsubscribe/"])

@@ -86,7 +86,7 @@ def test_what_is_no_address_is_refused(typed: str) -> None:
 
 
 def test_a_query_is_one_line_of_words() -> None:
-    assert cleaned("  how do\r\nBcc: eve@example.org queues\x00 go\u2028stale? ") == "how do Bcc: eve@example.org queues go stale?"
+    assert cleaned("  how do\r\nBcc: everybody queues\x00 go\u2028stale? ") == "how do Bcc: everybody queues go stale?"
     assert cleaned("Wie lernt man Größen? 大规模") == "Wie lernt man Größen? 大规模"
     for bad in ("", "?!", "\n", "x" * 501):
         with pytest.raises(AddressError):

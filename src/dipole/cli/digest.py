@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from dipole.digest.office import Office
-    from dipole.digest.run import Source
+    from dipole.digest.source import Source
 
 Frequency = Annotated[str, typer.Option(help="daily or weekly: only to these subscribers; with --subscribe, how often. [default: all]")]
 
@@ -43,12 +43,12 @@ def run(
       dipole digest papers --every daily
       dipole digest papers --subscribe ada@example.org --query "queues of negatives" --every weekly
     """
-    from dipole.core.errors import UnknownNameError, UsageError
+    from dipole.core.errors import UsageError
     from dipole.digest import arrivals
     from dipole.digest.address import normalised, same
     from dipole.digest.dry import rehearse, sample
     from dipole.digest.office import STATE, Office
-    from dipole.digest.run import Source
+    from dipole.digest.source import Source
     from dipole.digest.store import Store
     from dipole.modality.text.load import load_encoder
 
@@ -62,14 +62,12 @@ def run(
         raise UsageError("--confirmed goes with --subscribe")
     kept = state or folder / STATE
     source = Source.open(folder, load_encoder, lambda name: _votes(kept, name or folder.resolve().name))
-    collections = source.collections
-    if collection and collection not in collections:
-        raise UnknownNameError("collection", collection, collections)
+    name = source.chosen(collection) if subscribe or collection else ""
     day = date.date() if date else datetime.datetime.now(datetime.UTC).date()
     moment = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     moment = datetime.datetime.combine(day, datetime.time(6), datetime.UTC) if date else moment
     if dry_run:
-        if query:
+        if query or collection:
             done = sample(kept, dry_run, source, day, moment, query, collection, config)
         else:
             done = rehearse(kept, dry_run, source, day, moment, every, config)
@@ -87,16 +85,19 @@ def run(
         return
     office = Office.open(folder, config, state=kept)
     if subscribe:
-        name = collection or next(iter(collections))
         if confirmed:
             made = office.desk.admit(
-                subscribe, query, every or "daily", name, lambda name: arrivals.look(office.store, name, collections[name])
+                subscribe, query, every or "daily", name, lambda name: arrivals.look(office.store, name, source.collections[name])
             )
             typer.echo(f"{folder}: {made.address} gets {made.topic}, {made.every}")
             return
         office.desk.ask(subscribe, query, every or "daily", name)
-        sent, waiting = office.flush()
-        typer.echo(f"{folder}: asked; {sent} confirmations sent, {waiting} wait" + ("" if office.settings.sends else " for an SMTP server"))
+        left = office.flush()
+        whom = "" if office.settings.sends else " for an SMTP server"
+        typer.echo(f"{folder}: asked; {left.sent} confirmations sent, {left.waiting} wait{whom}")
+        if left.trouble:
+            typer.echo(left.trouble, err=True)
+            raise typer.Exit(1)
         return
     _send(office, source, day, moment, every, json)
 

@@ -17,7 +17,9 @@ from dipole.digest.line import one_line
 QUERY_LIMIT = 500  # characters
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")  # RFC 5322, dot-atom
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_LINK = re.compile(r"://|\bwww\.", re.IGNORECASE)
+_LINK = re.compile(  # what mail programs make a link of: ://, www., mailto:, name@example.org, example.org/
+    r"://|\bwww\.|\bmailto:|[^\s@]@[^\s@]+\.[^\W\d_]{2}|[\w-]\.[^\W\d_][\w-]+\.?(:\d+)?/", re.IGNORECASE
+)
 _TWO_READINGS = "ßς\u200c\u200d"  # IDNA 2003 and 2008 lead to different domains
 
 
@@ -51,15 +53,16 @@ def same(address: str) -> str:
 
 def cleaned(query: str) -> str:
     """A query on one line, without what cannot be seen. Raises AddressError where it holds no letter or digit, is too long, or holds a
-    web address: anybody can have the mail that asks for confirmation sent to anybody, and it must not carry theirs.
+    web or e-mail address: anybody can have the mail that asks for confirmation sent to anybody, and it must not carry theirs. A bare
+    ``example.org`` passes, as ``node.js`` has to.
     """
     line = one_line(unicodedata.normalize("NFC", query))
     if len(line) > QUERY_LIMIT:
         raise AddressError(f"a query has at most {QUERY_LIMIT} characters")
     if not any(c.isalnum() for c in line):
         raise AddressError("a query needs words: say in a sentence what you want to hear about")
-    if _LINK.search(line):
-        raise AddressError("a query is said in words; leave out the web address")
+    if _LINK.search(unicodedata.normalize("NFKC", line)):
+        raise AddressError("a query is said in words; leave out web and e-mail addresses")
     return line
 
 

@@ -29,7 +29,7 @@ class Delivery:
         self.counts = dict.fromkeys((*_STATES.values(), ledger.DEFERRED, "suspended", "withdrawn"), 0)
         self._store, self._mailer, self._looks = store, mailer, looks
         self._put_off: list[tuple[Digest, Any]] = []
-        self._silences = 0
+        self._silent: set[str] = set()  # subscriptions, since the server last said something
 
     def send(self, digest: Digest, message: Any) -> None:
         """Send one. Raises TransportError where nobody would get anything."""
@@ -65,10 +65,10 @@ class Delivery:
             answer = self._mailer.send(message, subscription.address, lambda: ledger.leaves(self._store, line), back)
         except TransportError as error:
             raise TransportError(f"{error} ({self.counts[ledger.SENT]} sent before)") from None
-        self._silences = 0 if answer.heard else self._silences + 1
+        self._silent = set() if answer.heard else self._silent | {subscription.id}
         if not answer.reached:
             self.trouble = f"the mail server takes no mail ({answer.reply})"
-        elif self._silences >= _SILENCES:
+        elif len(self._silent) >= _SILENCES:
             self.trouble = f"the mail server left {_SILENCES} mails in a row without an answer ({answer.reply})"
         if answer.outcome == TEMPORARY:
             return False

@@ -8,14 +8,13 @@ import secrets
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dipole.core.errors import UnknownNameError
 from dipole.core.files import written_whole
 from dipole.digest import ledger, run, settings
 from dipole.digest.address import cleaned
 from dipole.digest.compose import WIRE, Digest, digest_message
 from dipole.digest.links import Links, secret
-from dipole.digest.run import Source
 from dipole.digest.settings import MailSettings
+from dipole.digest.source import Source
 from dipole.digest.store import ACTIVE, Store
 
 _NOBODY = "dipole <dipole@example.invalid>"
@@ -38,7 +37,7 @@ def rehearse(
     store = Store(state) if (state / "digest.sqlite").exists() else None
     if store is None or not store.subscriptions(ACTIVE):
         done.notes.append("nobody has a confirmed subscription; this is what one to trending would get")
-        made = [run.preview(source, next(iter(source.collections)), "", day, known)]
+        made = [run.preview(source, source.chosen(), "", day, known)]
     else:
         made = [d for _, d in run.digests(store, source, ledger.due(store, every, day), day, known, done.notes)]
     return _written(state, out, made, moment, config, done)
@@ -54,11 +53,8 @@ def sample(
     name: str = "",
     config: Path | None = None,
 ) -> Rehearsal:
-    """Write what a subscriber to ``query`` would get if what is nearest to it in the collection ``name`` were new."""
-    chosen = name or next(iter(source.collections))
-    if chosen not in source.collections:
-        raise UnknownNameError("collection", name, source.collections)
-    made = run.preview(source, chosen, cleaned(query), day, _known(state, config))
+    """Write what a subscriber to ``query``, or to trending where it is empty, would get if what the collection ``name`` has were new."""
+    made = run.preview(source, source.chosen(name), cleaned(query) if query else "", day, _known(state, config))
     return _written(state, out, [made], moment, config, Rehearsal())
 
 

@@ -41,12 +41,12 @@ class Office:
         """Where people sign up and leave."""
         return Signup(self.store, self.links)
 
-    def flush(self, stop: Callable[[], bool] = lambda: False) -> tuple[int, int]:
-        """Send the confirmations that are due; how many left, and how many wait still. Without an SMTP server all wait.
+    def flush(self, stop: Callable[[], bool] = lambda: False, took: Callable[[], None] = lambda: None) -> spool.Round:
+        """Send the confirmations that are due. Without an SMTP server all wait.
 
-        ``stop`` is asked before each.
+        ``stop`` is asked before each, ``took`` called after each that the server took.
         """
         if not self.settings.sends:
-            return 0, len(spool.waiting(self.store))
+            return spool.Round(0, len(spool.waiting(self.store)))
         with Mailer(self.settings) as mailer:
-            return spool.flush(self.store, self.settings, self.links, mailer, stop)
+            return spool.flush(self.store, self.settings, self.links, mailer, stop, took)

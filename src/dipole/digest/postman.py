@@ -15,7 +15,7 @@ _AGAIN = 60.0  # seconds until what was put off is looked at again
 class Postman:
     """Works from the first nudge until nothing waits any more. Without an SMTP server he does nothing: ``dipole digest`` sends then.
 
-    ``sent``: mails the server took; ``failures``: rounds in which it took nothing for a reason that was not the recipient's.
+    ``sent``: mails the server took; ``failures``: rounds cut short for a reason that was no recipient's, such as a server that is down.
     """
 
     def __init__(self, office: Office) -> None:
@@ -57,8 +57,7 @@ class Postman:
     def _round(self) -> int:
         """How many wait still."""
         try:
-            sent, left = self.office.flush(self._stop.is_set)
-            self.sent += sent
+            done = self.office.flush(self._stop.is_set, self._took)
         except DipoleError as error:
             self.failures += 1
             log.error("confirmations cannot be sent: %s", error)
@@ -67,6 +66,12 @@ class Postman:
             self.failures += 1
             log.exception("confirmations cannot be sent")
             return 1
-        if sent or left:
-            log.info("confirmations: %d sent, %d wait", sent, left)
-        return left
+        if done.trouble:
+            self.failures += 1
+            log.warning("confirmations wait: %s", done.trouble)
+        if done.sent or done.waiting:
+            log.info("confirmations: %d sent, %d wait", done.sent, done.waiting)
+        return done.waiting
+
+    def _took(self) -> None:
+        self.sent += 1

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,13 +20,15 @@ from dipole.digest.near import Found, near_new
 from dipole.digest.settings import MailSettings
 from dipole.digest.signup import Signup
 from dipole.digest.smtp import Mailer
+from dipole.digest.source import FAULTS, Source, which
 from dipole.digest.store import DAILY, Store, Subscription
-from dipole.search import manifest
 from dipole.search.collection import Collection
-from dipole.search.documents import Document, Embedder
+from dipole.search.documents import Document
 from dipole.search.encode import same_model
 
-_FAULTS = (DipoleError, OSError, RuntimeError, ValueError)  # of one collection: LanceDB raises any of these for files that are gone
+
+class _MissingError(DipoleError):
+    """What some of a collection's subscribers need, and others do not."""
 
 
 @dataclass
@@ -69,72 +70,48 @@ class Report:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where digests come from: collections by name, as they are at one moment; a way to a model by its name; and the votes given
-    since a collection was written. ``broken``: why a collection that is there cannot be opened, by name.
-    """
-
-    collections: Mapping[str, Collection]
-    load: Callable[[str], Embedder]
-    votes: Callable[[str], dict[str, int]] = lambda name: {}
-    broken: Mapping[str, str] = field(default_factory=dict)
-
-    @staticmethod
-    def open(folder: Path, load: Callable[[str], Embedder], votes: Callable[[str], dict[str, int]] = lambda name: {}) -> Source:
-        """One collection, whose name is empty, or all collections in a folder by their names.
-
-        Raises UsageError where there is none, and DataError where the only one is damaged.
-        """
-        several = {} if manifest.exists(folder) else manifest.within(folder)
-        opened: dict[str, Collection] = {}
-        broken: dict[str, str] = {}
-        for name, place in (several or {"": folder}).items():
-            try:
-                opened[name] = Collection.open(place)
-            except DataError as error:
-                broken[name] = str(error)
-                if len(broken) == max(1, len(several)):
-                    raise
-        return Source(opened, load, votes, broken)
-
-    def fault(self, name: str, error: object = None) -> str:
-        """Why its subscribers get nothing, in words."""
-        which = f"collection {name!r}" if name else "the collection"
-        why = error or self.broken.get(name)
-        return f"{which} {f'cannot be read: {why}' if why else 'is gone'}; its subscribers wait"
-
-
 def digests(
     store: Store, source: Source, wanted: list[Subscription], day: datetime.date, settings: MailSettings, problems: list[str]
 ) -> Iterator[tuple[Subscription, Digest | None]]:
     """For each subscription its digest, None where nothing is new and near. Reads only.
 
-    Those of a collection that cannot be read are left out, and ``problems`` says why; the others do not suffer for it.
+    Left out are those of a collection that cannot be read, those to queries where its model cannot be used, and those to what is
+    trending where the votes cannot be read; ``problems`` says why, and the others do not suffer for it.
     """
     for name in dict.fromkeys(s.collection for s in wanted):
         if name not in source.collections:
             problems.append(source.fault(name))
             continue
+        mine = [s for s in wanted if s.collection == name]
         try:
-            yield from _of_collection(store, source, name, [s for s in wanted if s.collection == name], day, settings)
-        except _FAULTS as error:
+            for made, some in ((_of_queries, [s for s in mine if s.query]), (_of_votes, [s for s in mine if not s.query])):
+                try:
+                    if some:
+                        yield from made(store, source, name, some, day, settings)
+                except _MissingError as error:
+                    problems.append(str(error))
+        except FAULTS as error:
+            if _is_of(store, error):
+                raise
             problems.append(source.fault(name, error))
 
 
-def _of_collection(
+def _of_queries(
     store: Store, source: Source, name: str, wanted: list[Subscription], day: datetime.date, settings: MailSettings
 ) -> Iterator[tuple[Subscription, Digest | None]]:
-    collection, by_query = source.collections[name], [s for s in wanted if s.query]
-    near = _near(store, source, name, collection, by_query, settings.share) if by_query else []
-    found = {s.id: one for s, one in zip(by_query, near, strict=True)}
-    votes = {} if len(by_query) == len(wanted) else source.votes(name)
-    top = [] if len(by_query) == len(wanted) else collection.browse("trending", settings.trending, today=day, more_votes=votes)
+    collection = source.collections[name]
+    for s, found in zip(wanted, _near(store, source, name, wanted, settings.share), strict=True):
+        yield s, _of_query(collection, s, found, day, settings)
+
+
+def _of_votes(
+    store: Store, source: Source, name: str, wanted: list[Subscription], day: datetime.date, settings: MailSettings
+) -> Iterator[tuple[Subscription, Digest | None]]:
+    with _needed("the votes for", name, "trending"):
+        votes = source.votes(name)
+    top = source.collections[name].browse("trending", settings.trending, today=day, more_votes=votes)
     for s in wanted:
-        if s.query:
-            yield s, _of_query(collection, s, found[s.id], day, settings)
-        else:
-            yield s, _trending(top, s, ledger.told(store, s.id), votes, day)
+        yield s, _trending(top, s, ledger.told(store, s.id), votes, day)
 
 
 def preview(source: Source, name: str, query: str, day: datetime.date, settings: MailSettings) -> Digest | None:
@@ -176,19 +153,24 @@ def run(
         if died:
             report.problems.append(f"{died} left by a run that died in the middle of sending; they may have arrived and are not sent again")
         Signup(store, links).clear()
-        report.confirmations_sent, report.confirmations_waiting = spool.flush(store, settings, links, mailer)
+        asked = spool.flush(store, settings, links, mailer)
+        report.confirmations_sent, report.confirmations_waiting = asked.sent, asked.waiting
+        if asked.trouble:
+            report.problems.append(f"{asked.trouble}; confirmations wait for the next run")
         looks: dict[str, int] = {}
         readable: dict[str, Collection] = {}
         broken = dict(source.broken)
         for name, collection in source.collections.items():
             try:
                 looks[name], readable[name] = arrivals.look(store, name, collection), collection
-            except _FAULTS as error:
+            except FAULTS as error:
+                if _is_of(store, error):
+                    raise
                 broken[name] = str(error)
         source = replace(source, collections=readable, broken=broken)
         wanted = ledger.due(store, every, day)
         report.subscriptions, report.due = len(store.subscriptions(stored.ACTIVE)), len(wanted)
-        delivery = Delivery(store, mailer, looks)
+        delivery, left = Delivery(store, mailer, looks), 0
         for done, (subscription, digest) in enumerate(digests(store, source, wanted, day, settings, report.problems), 1):
             if digest is not None:
                 delivery.send(digest, digest_message(digest, settings, links, sent_at))
@@ -196,23 +178,41 @@ def run(
                 ledger.considered(store, subscription.id, looks[subscription.collection])
                 report.empty += 1
             if delivery.trouble:
-                report.problems.append(f"{delivery.trouble}; {len(wanted) - done} more wait for the next run")
+                left = len(wanted) - done
                 break
             told(done, len(wanted))
         delivery.finish()
+        if delivery.trouble:
+            report.problems.append(delivery.trouble + (f"; {left} more wait for the next run" if left else ""))
         for name, count in delivery.counts.items():
             setattr(report, name, count)
     return report
 
 
-def _near(store: Store, source: Source, name: str, collection: Collection, wanted: list[Subscription], share: float) -> list[Found]:
+@contextmanager
+def _needed(what: str, name: str, topic: str) -> Iterator[None]:
+    """Trouble in the block is that of ``what``, which only subscribers to ``topic`` need."""
+    try:
+        yield
+    except FAULTS as error:
+        raise _MissingError(f"{what} {which(name)} cannot be used: {error}; its subscribers to {topic} wait") from error
+
+
+def _is_of(store: Store, error: Exception) -> bool:
+    """Whether the trouble is with the digests' own file: then it is everybody's, not a collection's."""
+    return isinstance(error, DataError) and error.path == store.path
+
+
+def _near(store: Store, source: Source, name: str, wanted: list[Subscription], share: float) -> list[Found]:
+    collection = source.collections[name]
     new = {look: arrivals.fresh(store, name, collection, look) for look in {s.look for s in wanted}}
     if not any(new.values()):
         return [Found([], float("inf"), len(collection), share)] * len(wanted)
-    model = source.load(collection.model)
-    same_model(collection.manifest, model)
     queries = list(dict.fromkeys(s.query for s in wanted))
-    vectors = dict(zip(queries, model.encode(queries, side="queries"), strict=True))
+    with _needed("the model of", name, "queries"):
+        model = source.load(collection.model)
+        same_model(collection.manifest, model)
+        vectors = dict(zip(queries, model.encode(queries, side="queries"), strict=True))
     return near_new(collection, torch.stack([vectors[s.query] for s in wanted]), [new[s.look] for s in wanted], share)
 
 

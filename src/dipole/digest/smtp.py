@@ -16,8 +16,6 @@ from dipole.digest.compose import WIRE
 from dipole.digest.settings import MailSettings
 
 ACCEPTED, TEMPORARY, PERMANENT, UNKNOWN, WITHDRAWN = ("accepted", "temporary", "permanent", "unknown", "withdrawn")
-
-
 _VERDICT = 600.0  # seconds a server may take over a body: RFC 5321, 4.5.3.2.6, since giving up earlier leaves it unknown
 
 

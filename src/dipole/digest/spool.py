@@ -33,6 +33,17 @@ class Request:
     attempts: int
 
 
+@dataclass(frozen=True)
+class Round:
+    """What a flush did: mails that the server took, and how many wait still; ``trouble``: why the server takes no mail, empty where
+    it does.
+    """
+
+    sent: int
+    waiting: int
+    trouble: str = ""
+
+
 def waiting(store: Store, time: float | None = None) -> list[Request]:
     """What waits, the oldest first; with ``time`` only what is due by then."""
     with store.reading() as db:
@@ -44,12 +55,19 @@ def waiting(store: Store, time: float | None = None) -> list[Request]:
     return [Request(number, subscription, every, attempts) for number, subscription, every, attempts in found if subscription is not None]
 
 
-def flush(store: Store, settings: MailSettings, links: Links, mailer: Mailer, stop: Callable[[], bool] = lambda: False) -> tuple[int, int]:
-    """Send what is due; how many left, and how many wait still. ``stop`` is asked before each.
+def flush(
+    store: Store,
+    settings: MailSettings,
+    links: Links,
+    mailer: Mailer,
+    stop: Callable[[], bool] = lambda: False,
+    took: Callable[[], None] = lambda: None,
+) -> Round:
+    """Send what is due. ``stop`` is asked before each, ``took`` called after each that the server took.
 
     Raises TransportError, after which what was not sent waits on.
     """
-    sent = 0
+    sent, trouble = 0, ""
     for request in waiting(store, stored.now()):
         if stop():
             break
@@ -58,13 +76,16 @@ def flush(store: Store, settings: MailSettings, links: Links, mailer: Mailer, st
         hold = _Hold(store, request)
         answer = mailer.send(message, request.subscription.address, hold.take, hold.give_back)
         if answer.outcome == TEMPORARY and not answer.reached:
+            trouble = f"the mail server takes no mail ({answer.reply})"
             break  # says nothing of this mail
         if answer.outcome == TEMPORARY:
             hold.put(WAITING if request.attempts + 1 < _ATTEMPTS else "given up")
         elif answer.outcome != WITHDRAWN:
             hold.put({ACCEPTED: "sent", PERMANENT: "refused"}.get(answer.outcome, "unknown"))
-            sent += answer.outcome == ACCEPTED
-    return sent, len(waiting(store))
+            if answer.outcome == ACCEPTED:
+                sent += 1
+                took()
+    return Round(sent, len(waiting(store)), trouble)
 
 
 class _Hold:

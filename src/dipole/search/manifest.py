@@ -61,10 +61,17 @@ def exists(folder: Place) -> bool:
 
 
 def within(folder: Path) -> dict[str, Path]:
-    """The collections that lie in a folder, by name, in alphabetical order."""
+    """The collections that lie in a folder, by name, in alphabetical order; also what may not be looked into, so opening it says why."""
     if not folder.is_dir():
         return {}
-    return {entry.name: entry for entry in sorted(folder.iterdir()) if entry.is_dir() and exists(entry)}
+    return {entry.name: entry for entry in sorted(folder.iterdir()) if entry.is_dir() and _maybe(entry)}
+
+
+def _maybe(folder: Path) -> bool:
+    try:
+        return exists(folder)
+    except PermissionError:
+        return True
 
 
 def read(folder: Place) -> Manifest:

@@ -118,7 +118,7 @@ class _Mailed:
         core = need("prometheus_client.core", "serve", "metrics")
         store = self.postman.office.store
         yield core.CounterMetricFamily("dipole_confirmations_sent", "Mails asking to confirm that the mail server took.", self.postman.sent)
-        yield core.CounterMetricFamily("dipole_confirmation_failures", "Rounds in which none could be sent.", self.postman.failures)
+        yield core.CounterMetricFamily("dipole_confirmation_failures", "Rounds of sending that were cut short.", self.postman.failures)
         yield core.GaugeMetricFamily("dipole_confirmations_waiting", "Mails asking to confirm that wait.", len(spool.waiting(store)))
         subscriptions = core.GaugeMetricFamily("dipole_subscriptions", "Subscriptions by their state.", labels=["state"])
         counts = store.counts()
