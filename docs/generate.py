@@ -248,11 +248,13 @@ def serve() -> str:
         f"`/search` on {found['documents']:,} documents by MiniLM, {found['seconds']:.0f} s a line; memory before {found['MB before']} MB"
     )
     where = f"clients and server share {found['machine']['cores']} cores of an {found['machine']['cpu']}, {found['date']}"
-    text = f"{what}; {where}. `python -m bench.serve`"
-    if soak := found.get("soak"):
-        more = f"{soak['clients']} clients with {soak['requests']:,} more {soak['queries']} queries"
-        text += f" Then {more}: {soak['MB'][0]} MB after ten seconds, {soak['MB after']} MB at the end."
-    return "\n".join([*rows, "", text])
+    text, soak = f"{what}; {where}.", found["soak"]
+    more = f"{soak['clients']} clients with {soak['requests']:,} more {soak['queries']} queries"
+    half = len(soak["MB"]) // 2
+    spans = [
+        f"{min(part)} to {max(part)} MB in the {name} half" for part, name in ((soak["MB"][:half], "first"), (soak["MB"][half:], "second"))
+    ]
+    return "\n".join([*rows, "", f"{text} Then {more}, {' and '.join(spans)}. `python -m bench.serve`"])
 
 
 def limits() -> str:
