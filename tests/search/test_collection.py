@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import hashlib
 import json
 import math
@@ -239,14 +240,14 @@ def test_a_disk_without_room_leaves_what_was_there(tmp_path: Path, what: str) ->
 
 
 def test_a_lock_that_was_taken_away_before_it_was_held_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, taken = manifest.fcntl.flock, []
+    real, taken = fcntl.flock, []
 
     def flock(lock: IO[str], how: int) -> None:
         if not taken:  # what another writer does at its end when nothing came of it
             taken.append((tmp_path / "c" / ".lock").unlink())
         real(lock, how)
 
-    monkeypatch.setattr(manifest.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
     with manifest.writing(tmp_path / "c"), pytest.raises(UsageError, match="another process"), manifest.writing(tmp_path / "c"):
         pass
 

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from dipole.core.errors import UsageError
 
@@ -60,6 +61,17 @@ def own_folder(folder: Path) -> None:
     if reason:
         remedy = "votes and subscribers are kept there; give another place for them with --state DIR"
         raise UsageError(f"{folder} cannot be written to: {reason}; {remedy}")
+
+
+def lock(file: IO[str] | int, busy: Exception) -> None:
+    """Take the system's lock on an open file or folder, which ends when it is closed or the process dies. Raises ``busy`` where another
+    process has it."""
+    import fcntl  # Windows has none, and reads this module too
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise busy from None
 
 
 def sync(path: Path) -> None:

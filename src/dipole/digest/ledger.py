@@ -14,7 +14,6 @@ and a run that died is simply repeated.
 from __future__ import annotations
 
 import datetime
-import fcntl
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dipole.core.errors import DipoleError
+from dipole.core.files import lock
 from dipole.digest.store import ACTIVE, DAILY, EVERY, SUSPENDED, Store, Subscription, now
 
 LEAVING, SENT, UNKNOWN, DEFERRED, REFUSED = ("leaving", "sent", "unknown", "deferred", "refused")
@@ -57,11 +57,8 @@ def period(every: str, day: datetime.date) -> str:
 @contextmanager
 def only_one(state: Path) -> Iterator[None]:
     """Keep other runs out until the end of the block. The system frees the lock of a killed one. Raises BusyError."""
-    with open(state / "digest.lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError("another process is sending the digests of this folder; wait for it") from None
+    with open(state / "digest.lock", "w") as file:
+        lock(file, BusyError("another process is sending the digests of this folder; wait for it"))
         yield
 
 

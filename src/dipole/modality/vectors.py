@@ -20,7 +20,7 @@ import torch
 
 from dipole.core.errors import CheckpointError, DataError, ModelMismatchError, UsageError
 from dipole.core.extras import need
-from dipole.core.files import sync
+from dipole.core.files import lock, sync
 
 MANIFEST = "manifest.json"
 SHARDS, TABLE = 1, 2  # the two forms
@@ -214,14 +214,9 @@ def claim(folder: Path, wanted: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Keep other runs out of the folder; the system frees it when this one ends. Raises UsageError where another one is in it."""
-    import fcntl
-
     held = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"{folder} is being written by another run; wait for it, or choose another folder") from None
+        lock(held, UsageError(f"{folder} is being written by another run; wait for it, or choose another folder"))
         yield
     finally:
         os.close(held)

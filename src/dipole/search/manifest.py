@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dipole.core.errors import DataError, UsageError
-from dipole.core.files import replace_text, sync
+from dipole.core.files import lock, replace_text, sync
 from dipole.search.places import Place
 from dipole.search.readers import delete_unread
 
@@ -135,12 +134,9 @@ def writing(folder: Path) -> Iterator[None]:
 def _locked(folder: Path) -> Iterator[None]:
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / ".lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(f"{folder} is being written by another process; wait for it") from None
-            if os.fstat(lock.fileno()).st_nlink:  # else a writer of whom nothing came took the file away before it was locked here
+        with open(folder / ".lock", "w") as file:
+            lock(file, UsageError(f"{folder} is being written by another process; wait for it"))
+            if os.fstat(file.fileno()).st_nlink:  # else a writer of whom nothing came took the file away before it was locked here
                 yield
                 return
 
