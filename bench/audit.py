@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench import memory
 from bench.record import RESULTS, circumstances, write
 
 NAME = "audit.json"
@@ -61,8 +61,8 @@ def once(folder: str) -> None:
 
     start = time.perf_counter()
     report = audit(Path(folder) / "train.jsonl", Settings(against=[Path(folder) / "dev.jsonl"]))
-    seconds, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
-    told = {"seconds": seconds, "cpu seconds": used.ru_utime + used.ru_stime, "peak bytes": used.ru_maxrss * 1024}
+    seconds = time.perf_counter() - start
+    told = {"seconds": seconds, "cpu seconds": time.process_time(), "peak bytes": memory.peak()}
     print(json.dumps({"rows": report.rows, **told, "counts": report.counts}))
 
 

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench import memory
 from bench.record import circumstances, write
 from dipole.core.errors import UsageError
 from dipole.search.approximate import KINDS
@@ -152,7 +153,7 @@ def build(asked: argparse.Namespace) -> dict[str, Any]:
         "seconds": round(stored + indexed, 1),
         "index": dict(collection.manifest.index),
         "bytes on disk": {"texts, words and vectors": disk, "index": _disk(collection.folder) - disk},
-        "peak bytes": _peak(),
+        "peak bytes": memory.peak(),
     }
 
 
@@ -165,7 +166,7 @@ def serve(asked: argparse.Namespace) -> dict[str, Any]:
     opened = time.perf_counter() - began
     found, times = _timed(collection, queries, exact=False)
     found, times = _timed(collection, queries, exact=False)  # once the pages are in memory
-    serving = _peak()
+    serving = memory.peak()
     _, slow = _timed(collection, queries[:20], exact=True)
     exact = [{hit.id for hit in hits} for hits in collection.search_vectors(queries, 10, exact=True)]
     scores = [[hit.score for hit in hits] for hits in found]
@@ -178,7 +179,7 @@ def serve(asked: argparse.Namespace) -> dict[str, Any]:
         "exact, milliseconds": _quantiles(slow),
         "mean cosine of the first and the tenth": [round(float(np.mean([s[place] for s in scores])), 3) for place in (0, 9)],
         "peak bytes": serving,
-        "peak bytes with exact search": _peak(),
+        "peak bytes with exact search": memory.peak(),
     }
 
 
@@ -229,11 +230,6 @@ def _quantiles(seconds: list[float]) -> dict[str, float]:
 
 def _disk(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def _peak() -> int:
-    """Bytes this process held at most. Linux's ``ru_maxrss`` begins with what the process that started this one held."""
-    return 1024 * int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 
 
 def _process(asked: argparse.Namespace, work: Path, step: str) -> Any:

@@ -17,11 +17,11 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from bench import memory
 from bench.contestants import DENSE, ENGINE, PEERS, Inputs, Run, four_products
 from bench.record import circumstances, write
 
@@ -73,16 +73,10 @@ def child(kind: str, name: str, batch: int, dim: int) -> None:
     small = Inputs.make(64, dim, 0)
     step(run, small)()  # imports and thread pools
     inputs = Inputs.make(batch, dim, 0)
-    # Not getrusage: its high-water mark survives exec, so a child would report its parent's.
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
-    before = _status("VmRSS")
+    memory.begin_again()
+    before = memory.resident()
     step(run, inputs)()
-    print(_status("VmHWM") - before)
-
-
-def _status(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(field)))
+    print(memory.peak() - before)
 
 
 def contestant(kind: str, name: str) -> Run:

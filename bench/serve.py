@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
+from bench import memory
 from bench.record import circumstances, write
 
 CLIENTS = (1, 8, 64)
@@ -78,7 +79,7 @@ class Load:
             thread.start()
         while (left := self.end - time.perf_counter()) > 0:
             time.sleep(min(LOOK, left))
-            self.megabytes.append(resident(self.server))
+            self.megabytes.append(megabytes(self.server))
         for thread in threads:
             thread.join()
         took = time.perf_counter() - start
@@ -92,7 +93,7 @@ class Load:
             **shown,
             "max ms": round(times[-1], 1),
             "MB": self.megabytes,
-            "MB after": resident(self.server),
+            "MB after": megabytes(self.server),
         }
 
     def _client(self, number: int) -> None:
@@ -109,9 +110,9 @@ class Load:
         connection.close()
 
 
-def resident(pid: int) -> int:
-    """Megabytes a process holds."""
-    return round(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 1e6)
+def megabytes(pid: int) -> int:
+    """What a process holds."""
+    return round(memory.resident(pid) / 1e6)
 
 
 def ready(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -158,7 +159,7 @@ def main() -> None:
             ready(port, process)
             Load(port, [search(texts, "distinct", 10**6)], 2, process.pid).run()
             Load(port, [search(texts, "repeated", seed) for seed in range(8)], 2, process.pid).run()
-            lines, before = [], resident(process.pid)
+            lines, before = [], megabytes(process.pid)
             plan = [(kind, clients, 1) for kind in ("distinct", "repeated") for clients in CLIENTS] + [("distinct", CLIENTS[-1], SOAK)]
             for place, (kind, clients, times) in enumerate(plan):
                 asked_by = [search(texts, kind, 1000 * place + client) for client in range(clients)]
