@@ -4,8 +4,8 @@
 
 Shapes: ``meta["predicted"]`` and ``meta["points"]`` (B, G, S, 3), the p and x of G groups of S points; ``meta["masked"]`` (B, G): the
 hidden groups. Source: Chamfer-L2 as in Point-MAE, arXiv:2203.06604, eq. 6, and Point-CMAE, arXiv:2407.05862. In the unit of the
-coordinates, squared. Relation: what keeps ``masked_agreement`` from collapse. Errors: DegenerateBatchError where no group is hidden;
-DataError where the encoder tells no points.
+coordinates, squared. Relation: used beside ``masked_agreement``, which alone is least where all tokens are one.
+Errors: DegenerateBatchError where no group is hidden; DataError where the encoder tells no points.
 
 >>> from dipole.core.encoded import Encoded
 >>> x = torch.tensor([[[[0.0, 0, 0], [1, 0, 0]]]])

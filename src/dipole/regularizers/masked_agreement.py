@@ -5,7 +5,7 @@
 Shapes: ``tokens`` (B, G, d) of queries (D) and keys (D') in one order of parts; ``meta["masked"]`` (B, G) of each. Source: Point-CMAE,
 arXiv:2407.05862, its contrast; nothing repels, and neither side is held still. The released code draws each such token to all G tokens of
 the other view instead, ``all_parts``: for orthonormal tokens that are alike it has (G - 1) / G where this has 0.
-Relation: alone it is least where all tokens are one; ``chamfer`` beside it forbids that.
+Relation: alone it is least where all tokens are one; ``chamfer`` beside it asks that they tell parts apart.
 Errors: DegenerateBatchError where no part is hidden in both; DataError where the two have no tokens of one shape.
 
 >>> from dipole.core.encoded import Encoded
