@@ -151,6 +151,7 @@ def test_votes_on_the_page_count(folder: Path, tmp_path: Path) -> None:
         (["--confirmed"], "--subscribe"),
         (["--subscribe", "ada"], "e-mail address"),
         (["--subscribe", "ada@example.org", "--collection", "none"], "unknown collection"),
+        (["--subscribe", "ada@example.org", "--collection", "papers"], "known: the only one, which needs no name"),
         (["--config", "none.toml"], "none.toml"),
         (["--date", "soon", "--list"], ""),
     ],

@@ -51,7 +51,7 @@ class Source:
         known = sorted({*self.collections, *self.broken})
         one = name or known[0]
         if one not in known:
-            raise UnknownNameError("collection", one, known)
+            raise UnknownNameError("collection", one, [name or "the only one, which needs no name" for name in known])
         if one in self.broken:
             raise DataError(self.fault(one))
         return one
